@@ -1,0 +1,272 @@
+"""Turn both sides into the same fields: what the CRM would keep of an event is what is compared, digested and written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from reconciler import text
+from reconciler.model import (
+    Absence,
+    Agent,
+    AttendeeKind,
+    Calendar,
+    Event,
+    EventKind,
+    Fields,
+    Response,
+    Role,
+    Seen,
+    Shape,
+    Status,
+    Value,
+    rfc3339,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VERSION = 1
+"""Of the normaliser. Digests made by another version are recomputed, never compared."""
+
+KEY_LIMIT = 191
+"""Characters of a source key that every database can index (DESIGN 3.4)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What decides how an event becomes a row of the mirror, taken from the job file, the agents and the CRM's shape.
+
+    `relevant` holds the rules that need no code (`client`, `linked`, ...), `titles` the compiled `title:` rules. `people` maps
+    every known address of the brokerage to its agent. `salt` keys the digests of what is not stored. `contact_known` and
+    `key_known` ask the last CRM snapshot.
+    """
+
+    compare: tuple[str, ...]
+    shape: Shape
+    relevant: frozenset[str]
+    internal_domains: frozenset[str]
+    people: Mapping[str, Agent]
+    salt: bytes
+    titles: Mapping[str, Callable[[str], bool]] = field(default_factory=dict)
+    record_per_agent: bool = False
+    contact_known: Callable[[str], bool] = lambda _: False
+    key_known: Callable[[str], bool] = lambda _: False
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a digest of everything here that shapes a row, apart from the snapshot."""
+        parts = (
+            VERSION,
+            self.compare,
+            sorted(self.shape.mapped),
+            sorted(self.shape.lengths.items()),
+            sorted(self.shape.statuses.items()),
+            sorted(self.relevant),
+            sorted(self.titles),
+            sorted(self.internal_domains),
+            sorted((address, agent.email, agent.role, agent.timezone or "") for address, agent in self.people.items()),
+            self.record_per_agent,
+        )
+        return hashlib.blake2b(orjson.dumps(parts), digest_size=16).hexdigest()
+
+
+# ---- fields and digests ---------------------------------------------------------------------------------------------
+
+
+def compared(policy: Iterable[str], shape: Shape) -> tuple[str, ...]:
+    """Return the fields a job compares, in a fixed order: what the policy names and the CRM has, and always the owner."""
+    wanted = set(policy) & shape.mapped | {"agent"}
+    if "start" in wanted and "all_day" in shape.mapped:
+        wanted.add("all_day")
+    return tuple(sorted(wanted))
+
+
+def digest(fields: Fields, compare: tuple[str, ...]) -> bytes:
+    """Return 16 bytes over the compared fields; a field that is unknown counts as null."""
+    return hashlib.blake2b(orjson.dumps([fields.get(name) for name in compare]), digest_size=16).digest()
+
+
+def same(name: str, calendar: Value, crm: Value) -> bool:
+    """Tell whether the CRM's value says what the calendar's says. One client of several is enough for a contact column."""
+    if name == "contact" and isinstance(calendar, tuple) and isinstance(crm, tuple):
+        return bool(crm) and set(crm) <= set(calendar)
+    return calendar == crm
+
+
+def differing(calendar: Fields, crm: Fields, compare: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the compared fields in which two sides differ. What the calendar side does not know is not compared."""
+    return tuple(name for name in compare if name in calendar and not same(name, calendar[name], crm.get(name)))
+
+
+# ---- keys -----------------------------------------------------------------------------------------------------------
+
+
+def bounded_key(key: str) -> str:
+    """Return a source key that any database can hold: ASCII of at most 191 characters, else its SHA-256."""
+    if len(key) <= KEY_LIMIT and key.isascii() and key.isprintable() and key == key.strip():
+        return key
+    return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def occurrence_key(uid: str, original_start: datetime | date) -> str:
+    """Return `UID/20261124T150000Z` (original start in UTC), `UID/20261124` for an all-day occurrence."""
+    if isinstance(original_start, datetime):
+        return f"{uid}/{original_start.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    return f"{uid}/{original_start:%Y%m%d}"
+
+
+def source_keys(event: Event, calendar: Calendar) -> tuple[str, ...]:
+    """Return the spellings under which the CRM may know `event`, the one we write first (DESIGN 3.4)."""
+    keys = [event.scheduler_key] if event.scheduler_key else []
+    if event.uid and event.original_start is not None:
+        keys.append(occurrence_key(event.uid, event.original_start))
+    elif event.uid:
+        keys.append(event.uid)
+    else:
+        keys.append(f"{calendar.source}:{calendar.name}:{event.id}")
+    return tuple(dict.fromkeys(bounded_key(key) for key in keys))
+
+
+def key_digest(key: str, salt: bytes) -> bytes:
+    """Return 16 keyed bytes that stand for a source key, so that what is not stored can still be recognised."""
+    return hashlib.blake2b(key.encode(), digest_size=16, key=salt).digest()
+
+
+def meeting_of(event: Event, calendar: Calendar, terms: Terms) -> str:
+    """Name the meeting that `event` is a copy of: iCalUID, original start and organizer; its own identity without a UID."""
+    own = f"{calendar.source}:{calendar.agent.email}:{calendar.name}:{event.id}"
+    if not event.uid:
+        return bounded_key(own)
+    name = occurrence_key(event.uid, event.original_start) if event.original_start is not None else event.uid
+    organizer = owner_of(event.organizer, terms) or calendar.agent.email
+    whose = f"|{calendar.agent.email}" if terms.record_per_agent else ""
+    return bounded_key(f"{name}|{organizer}{whose}")
+
+
+def owner_of(address: str | None, terms: Terms) -> str | None:
+    """Return the address under which the brokerage knows `address`, else the address itself."""
+    if address is None:
+        return None
+    agent = terms.people.get(address)
+    return agent.email if agent else address
+
+
+# ---- relevance ------------------------------------------------------------------------------------------------------
+
+
+def clients(event: Event, terms: Terms) -> tuple[str, ...]:
+    """Return the attendees from outside the brokerage, sorted: no colleague, alias, room or resource."""
+    return tuple(
+        sorted(
+            {
+                attendee.email
+                for attendee in event.attendees
+                if attendee.kind is AttendeeKind.PERSON and _is_client(attendee.email, terms)
+            }
+        )
+    )
+
+
+def _is_client(address: str, terms: Terms) -> bool:
+    return "@" in address and address not in terms.people and address.rpartition("@")[2] not in terms.internal_domains
+
+
+def relevance(event: Event, calendar: Calendar, terms: Terms) -> str | None:
+    """Return the first rule that makes `event` an appointment, None if it is nobody's business (DESIGN 6)."""
+    if calendar.agent.role is not Role.AGENT:
+        return None
+    if "linked" in terms.relevant and any(terms.key_known(key) for key in source_keys(event, calendar)):
+        return "linked"
+    if _is_noise(event):
+        return None
+    return next((rule for rule, holds in _rules(event, calendar, terms) if holds()), None)
+
+
+def _is_noise(event: Event) -> bool:
+    free_marker = event.span.all_day and not event.busy
+    return event.kind is not EventKind.DEFAULT or event.response is Response.DECLINED or free_marker
+
+
+def _rules(event: Event, calendar: Calendar, terms: Terms) -> list[tuple[str, Callable[[], bool]]]:
+    rules: list[tuple[str, Callable[[], bool]]] = [
+        ("client", lambda: bool(clients(event, terms)) and _is_ours(event, calendar, terms)),
+        ("contact", lambda: any(terms.contact_known(address) for address in clients(event, terms))),
+        ("booked", lambda: event.scheduler_key is not None),
+        ("all", lambda: True),
+    ]
+    asked = [(rule, holds) for rule, holds in rules if rule in terms.relevant]
+    return asked + [(rule, lambda match=match: match(event.title)) for rule, match in terms.titles.items()]  # type: ignore[misc]
+
+
+def _is_ours(event: Event, calendar: Calendar, terms: Terms) -> bool:
+    """Tell whether the agent or a colleague organizes `event`, or the agent accepted it: strangers' invitations don't count."""
+    organizer = event.organizer
+    if organizer is None or organizer in terms.people or organizer == calendar.agent.email:
+        return True
+    return organizer.rpartition("@")[2] in terms.internal_domains or event.response is Response.ACCEPTED
+
+
+# ---- events to rows -------------------------------------------------------------------------------------------------
+
+
+def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: str | None) -> Seen:
+    """Reduce `event` to its row of the mirror. Of irrelevant events only id, time and a keyed digest remain."""
+    rule = relevance(event, calendar, terms) or ("linked" if linked else None)
+    if rule is None:
+        key = source_keys(event, calendar)[0]
+        return Seen(event=event.id, span=event.span, digest=key_digest(key, terms.salt), absence=event.absence)
+    fields = _fields(event, calendar, terms, zone)
+    return Seen(
+        event=event.id,
+        span=event.span,
+        digest=digest(fields, terms.compare),
+        meeting=meeting_of(event, calendar, terms),
+        keys=source_keys(event, calendar),
+        series=event.series,
+        relevance=rule,
+        fields=fields,
+        organizer=owner_of(event.organizer, terms),
+        private=event.private,
+        declined=event.response is Response.DECLINED,
+        modified=event.modified,
+        absence=event.absence,
+    )
+
+
+def _fields(event: Event, calendar: Calendar, terms: Terms, zone: str | None) -> dict[str, Value]:
+    fields: dict[str, Value] = {**_times(event, terms.shape, calendar.agent.timezone or zone), "agent": calendar.agent.email}
+    status = event.status if event.absence is not Absence.CANCELLED else Status.CONFIRMED
+    fields["status"] = terms.shape.statuses.get(status, status).value
+    if event.private:
+        return fields
+    fields["title"] = text.line(event.title, terms.shape.lengths.get("title", text.LINE_LIMIT))
+    fields["location"] = text.line(event.location, terms.shape.lengths.get("location", text.LINE_LIMIT))
+    if outside := clients(event, terms):
+        fields["contact"] = outside
+    if others := _colleagues(event, calendar, terms):
+        fields["participants"] = others
+    return fields
+
+
+def _times(event: Event, shape: Shape, zone: str | None) -> dict[str, Value]:
+    start, end = event.span.start, event.span.end
+    if event.span.all_day and "all_day" not in shape.mapped:
+        start, end = _midnight(start, zone), _midnight(end, zone)  # such a CRM knows instants only
+    return {"start": rfc3339(start), "end": rfc3339(end), "all_day": event.span.all_day}
+
+
+def _midnight(day: date, zone: str | None) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone or "UTC")).astimezone(UTC)
+
+
+def _colleagues(event: Event, calendar: Calendar, terms: Terms) -> tuple[str, ...]:
+    attending = (terms.people.get(attendee.email) for attendee in event.attendees if attendee.response is not Response.DECLINED)
+    others = {agent.email for agent in attending if agent and agent.role is Role.AGENT} - {calendar.agent.email}
+    return tuple(sorted(others))

@@ -1,0 +1,51 @@
+"""Calendar providers behind one seam: a source reads one calendar whole, or says that it did not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from reconciler.model import Calendar, Cursor, Pull, Unobserved, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """What to read: one calendar over `window`, incrementally from `cursor` where there is one.
+
+    `known` are the native event ids the mirror holds for this calendar: a known single event or occurrence that is
+    still there is returned even when it moved out of the window. `now` is aware UTC.
+    """
+
+    calendar: Calendar
+    window: Window
+    now: datetime
+    cursor: Cursor | None = None
+    known: frozenset[str] = field(default_factory=frozenset)
+
+
+class Source(Protocol):
+    """One provider. Safe to call from several threads, one calendar a call."""
+
+    def scope(self, calendar: Calendar) -> str:
+        """Return a fingerprint of everything that shapes the query for `calendar`, besides window and policy."""
+        ...
+
+    def pull(self, request: PullRequest) -> Pull | Unobserved:
+        """Read one calendar. Never raises for what a calendar or its server may do: that is `Unobserved`, with a sentence."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Bounds before work, shared by all sources. Over one of them an entry is quarantined and absence is not proven."""
+
+    bytes: int = 64 * 1024 * 1024  # of one calendar, decompressed
+    events: int = 50_000  # entries of one calendar
+    occurrences: int = 2_000  # of one series in the window
+    total_occurrences: int = 100_000  # of all series of one calendar in the window
+    attendees: int = 500  # of one event; more are left out and the event is quarantined
+    text: int = 10_000  # characters of one property that are looked at
+    seconds: float = 60.0  # for fetching one calendar
