@@ -1,0 +1,138 @@
+"""The `[[source]]` tables: where calendars are read, whose they are, and with which credentials."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+
+from reconciler.config.hosts import permitted
+from reconciler.config.secret import FeedUrl, Secret
+from reconciler.config.values import Email, Emails, FilePath, Name, Section, Text, WrongError
+
+GOOGLE_ENDPOINT: Final = "https://www.googleapis.com/calendar/v3/"
+MICROSOFT_ENDPOINT: Final = "https://graph.microsoft.com/v1.0/"
+
+
+class Agents(Section):
+    """Whose calendars: addresses `listed` in the job file, a CSV `file`, or a `query` on the CRM; one of them."""
+
+    listed: Emails | None = None
+    file: FilePath | None = None
+    query: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Agents":
+        if [self.listed, self.file, self.query].count(None) != len(Agents.model_fields) - 1:
+            raise WrongError(
+                "needs one origin", 'write ["ann@acme.example"], { file = "agents.csv" } or { query = "SELECT ..." }'
+            )
+        return self
+
+
+def _agents(value: object) -> object:
+    """Let a list stand for the table it is short for."""
+    if isinstance(value, str):
+        raise WrongError("must be a list", 'write ["ann@acme.example"], or { file = "agents.csv" }')
+    return {"listed": value} if isinstance(value, list) else value
+
+
+AgentsTable = Annotated[Agents, BeforeValidator(_agents)]
+
+
+def _host_allowed(value: str, info: ValidationInfo, provider: str) -> str:
+    environ: Mapping[str, str] = (info.context or {}).get("environ", {})
+    return permitted(value, provider, environ)
+
+
+def _google_url(value: str, info: ValidationInfo) -> str:
+    return _host_allowed(value, info, "google")
+
+
+def _microsoft_url(value: str, info: ValidationInfo) -> str:
+    return _host_allowed(value, info, "microsoft")
+
+
+def _slashed(value: str) -> str:
+    return value if value.endswith("/") else f"{value}/"
+
+
+GoogleUrl = Annotated[str, AfterValidator(_google_url)]
+MicrosoftUrl = Annotated[str, AfterValidator(_microsoft_url)]
+
+
+class GoogleAuth(Section):
+    """A service account that acts for each agent, or a token as it is."""
+
+    service_account: Secret | None = None
+    token: Secret | None = None
+    token_uri: GoogleUrl | None = None
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> "GoogleAuth":
+        if (self.service_account is None) == (self.token is None):
+            raise WrongError("needs one credential: service_account or token", 'service_account = "file:google.json"')
+        return self
+
+
+class MicrosoftAuth(Section):
+    """An application of a tenant with its secret or certificate, or a token as it is."""
+
+    tenant: Text | None = None
+    client_id: Text | None = None
+    client_secret: Secret | None = None
+    certificate: Secret | None = None
+    token: Secret | None = None
+    token_uri: MicrosoftUrl | None = None
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> "MicrosoftAuth":
+        if [self.client_secret, self.certificate, self.token].count(None) != 2:  # noqa: PLR2004 - one of three is given
+            raise WrongError(
+                "needs one credential: client_secret, certificate or token", 'client_secret = "env:MS_SECRET"'
+            )
+        if self.token is None and (self.tenant is None or self.client_id is None):
+            raise WrongError("needs tenant and client_id beside client_secret or certificate")
+        return self
+
+
+class _Source(Section):
+    kind: str
+    name: Name = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_kind(cls, value: object) -> object:
+        return {"name": value.get("kind"), **value} if isinstance(value, dict) else value
+
+
+class Google(_Source):
+    """Google calendars."""
+
+    kind: Literal["google"]
+    agents: AgentsTable
+    auth: GoogleAuth
+    endpoint: Annotated[GoogleUrl, AfterValidator(_slashed)] = GOOGLE_ENDPOINT
+
+
+class Microsoft(_Source):
+    """Outlook and Microsoft 365 calendars."""
+
+    kind: Literal["microsoft"]
+    agents: AgentsTable
+    auth: MicrosoftAuth
+    endpoint: Annotated[MicrosoftUrl, AfterValidator(_slashed)] = MICROSOFT_ENDPOINT
+
+
+class Ics(_Source):
+    """iCalendar files, folders of them, or feeds: of one agent by `path` or `url`, of many by `agents`."""
+
+    kind: Literal["ics"]
+    agent: Email | None = None
+    path: FilePath | None = None
+    url: FeedUrl | None = None
+    agents: AgentsTable | None = None
+    absence: Literal["report", "evidence"] = "report"
+    allow_private: bool = False
+
+
+Source = Annotated[Google | Microsoft | Ics, Field(discriminator="kind")]
