@@ -1,0 +1,72 @@
+# Everything sets itself up: Python 3.11 or later, pip and make are enough. uv is used when it is there.
+# Choose another Python with `make PYTHON=/path/to/python test`; a fresh start is `make clean`.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.13 python3.12 python3.11 python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+# A virtual environment knows its own address: when the checkout was moved or copied, make it anew.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+.PHONY: help setup demo test lint format types layers bench check clean
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
+
+setup: $(READY) ## make or refresh .venv; every other target does it by itself
+
+demo: $(READY) ## run the whole job against a simulated brokerage on this machine
+	@$(BIN)/reconcile demo
+
+test: $(READY) ## run the tests; `make test ARGS="-k guard"` passes arguments to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(READY) ## put style and formatting right, as far as a tool can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(READY) ## check types
+	@$(BIN)/mypy
+
+layers: $(READY) ## check who may import whom
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## run what is claimed about speed
+	@set -e; found=; for file in benchmarks/*.py; do [ -e "$$file" ] || continue; found=1; $(BIN)/python "$$file"; done; \
+	[ -n "$$found" ] || echo "benchmarks/ holds no benchmark yet"
+
+check: lint types layers test ## all of the above that can fail
+
+clean: ## remove what was made
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find reconciler tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Debian splits ensurepip from Python; where it is missing, the pip outside installs into the environment.
+$(READY): pyproject.toml
+	@set -e; \
+	for candidate in $(CANDIDATES); do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$${python:-}" ]; then \
+	  echo "reconciler needs Python 3.11 or later; none of these is one: $(CANDIDATES). Install one, or name it: make PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Setting up .venv with $$python ($$("$$python" -c 'import platform; print(platform.python_version())')); the first time takes a minute or two ..." >&2; \
+	if [ "$$(cat $(READY) 2>/dev/null)" != "$(CURDIR)" ]; then rm -rf .venv; fi; \
+	if command -v uv >/dev/null 2>&1 \
+	  && { [ -x $(BIN)/python ] || uv venv --quiet --python "$$python" .venv; } \
+	  && uv pip install --quiet --python $(BIN)/python -e '.[dev]'; then :; \
+	else \
+	  [ -x $(BIN)/python ] || "$$python" -m venv .venv >/dev/null 2>&1 || "$$python" -m venv --clear --without-pip .venv; \
+	  if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; else pip="$$python -m pip --python $(BIN)/python"; fi; \
+	  $$pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	fi; \
+	printf '%s\n' "$(CURDIR)" > $(READY)
