@@ -78,7 +78,7 @@ def keyed(section: str, steps: Iterable[int | str]) -> str:
     return key
 
 
-def models_in(annotation: Any) -> tuple[type[BaseModel], ...]:  # noqa: ANN401 - annotations have no type of their own
+def models_in(annotation: object) -> tuple[type[BaseModel], ...]:
     """Return the models that a value of this annotation can be, or hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return (annotation,)

@@ -55,7 +55,7 @@ class _Reading:
         self.labels = [label for label, source in zip(labels, found, strict=True) if source is not None]
         return tuple(source for source in found if source is not None)
 
-    def _valid(self, key: str, shape: TypeAdapter[Any], models: tuple[type[BaseModel], ...], value: object) -> Any:  # noqa: ANN401
+    def _valid(self, key: str, shape: TypeAdapter[Any], models: tuple[type[BaseModel], ...], value: object) -> object:
         try:
             return shape.validate_python(marked(value, key, self.base), context=self.context)
         except ValidationError as error:

@@ -42,7 +42,7 @@ class Rule:
         return cls(word)
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Tell pydantic to validate by `of` and to dump the spelling."""
         del source, handler
         return core_schema.no_info_plain_validator_function(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 from urllib.parse import parse_qsl
 
 from pydantic import GetCoreSchemaHandler, ValidationInfo
@@ -141,7 +141,7 @@ class Secret:
         return value if isinstance(value, cls) else cls.of(value, base_of(info))
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Tell pydantic to validate by `of` and to dump the name, never the value."""
         del source, handler
         return core_schema.with_info_plain_validator_function(
@@ -268,7 +268,7 @@ def dialect_of(url: str) -> str:
     return {"postgres": "postgresql"}.get(match[1], match[1]) if match else ""
 
 
-def marked(table: object, key: str, base: Path) -> Any:  # noqa: ANN401 - it has the shape of what it was given
+def marked(table: object, key: str, base: Path) -> object:
     """Return a job file's content with every `env:NAME` and `file:PATH` replaced by a reference that knows its key."""
     match table:
         case dict():

@@ -22,7 +22,7 @@ class Agents(Section):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Agents":
-        if [self.listed, self.file, self.query].count(None) != len(Agents.model_fields) - 1:
+        if sum(origin is not None for origin in (self.listed, self.file, self.query)) != 1:
             raise WrongError(
                 "needs one origin", 'write ["ann@acme.example"], { file = "agents.csv" } or { query = "SELECT ..." }'
             )
@@ -86,7 +86,7 @@ class MicrosoftAuth(Section):
 
     @model_validator(mode="after")
     def _one_credential(self) -> "MicrosoftAuth":
-        if [self.client_secret, self.certificate, self.token].count(None) != 2:  # noqa: PLR2004 - one of three is given
+        if sum(credential is not None for credential in (self.client_secret, self.certificate, self.token)) != 1:
             raise WrongError(
                 "needs one credential: client_secret, certificate or token", 'client_secret = "env:MS_SECRET"'
             )
