@@ -116,7 +116,7 @@ def mentions(needles: Iterable[str], files: dict[str, str]) -> list[str]:
     """List the places that contain one of the needles as a whole path or host name."""
     found = []
     for needle in sorted(needles):
-        pattern = re.compile(rf"(?<![\w-]){re.escape(needle)}(?![\w-])")
+        pattern = re.compile(rf"(?<![\w-])(?<!:/){re.escape(needle)}(?![\w-])")
         found += [f"{name}: {needle}" for name, text in files.items() if pattern.search(text)]
     return found
 
@@ -132,6 +132,9 @@ def test_no_file_names_a_package_registry(tracked: dict[str, str]) -> None:
 def test_a_mention_is_seen() -> None:
     files = {"a": "see /somewhere/else/x.py", "b": "https://files.example.org/simple", "c": "/somewhere/elsewhere"}
     assert mentions({"/somewhere/else", "example.org"}, files) == ["a: /somewhere/else", "b: example.org"]
+    assert mentions({"/somewhere"}, {"user": "mysql://somewhere@host", "file": "file:///somewhere"}) == [
+        "file: /somewhere"
+    ]
 
 
 @pytest.mark.parametrize("server", ["postgres", "mariadb"])
