@@ -313,6 +313,7 @@ class Seen:
     organizer: str | None = None
     private: bool = False
     declined: bool = False
+    busy: bool = True  # confirmed, not free, not declined: what can double-book
     modified: datetime | None = None
     first_seen: datetime | None = None
     absence: Absence | None = None
@@ -381,15 +382,20 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A pairing that holds: a CRM record, the copy of the meeting it follows, and the base both agreed on last."""
+    """A pairing that holds: a CRM record, the copy of the meeting it follows, and the base both agreed on last.
+
+    The base is kept in both spellings: `base` as the calendar said it, `base_crm` as the CRM kept it (a shorter title,
+    one client of two). Both are None for a pair that never agreed. `cancelled_by_us` says that our journal wrote the
+    record's cancel.
+    """
 
     crm_id: str
     calendar: int
     event: str
     meeting: str
     tier: Tier
-    base: Fields | None
-    base_digest: bytes | None
+    base: Fields | None = None
+    base_crm: Fields | None = None
     cancelled_by_us: bool = False
 
 
@@ -459,14 +465,16 @@ class Step(StrEnum):
 class Verdict:
     """What the decision table says of one pair.
 
-    `side` is the side to be written, `fields` what to write there; `conflicts` moved on both sides; `foreign` moved on
-    the side that this direction does not write from. `reason` is a clause for people.
+    `side` is the side a create or remove would write; `to_crm` and `to_calendar` name the fields an update would write;
+    `conflicts` moved on both sides; `foreign` moved on the side that this direction does not write from. `reason` is a
+    clause for people.
     """
 
     situation: Situation
     step: Step
     side: Side | None = None
-    fields: tuple[str, ...] = ()
+    to_crm: tuple[str, ...] = ()
+    to_calendar: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
     reason: str = ""

@@ -1,0 +1,356 @@
+"""What plain equality can tell, told set-wise: what agrees is counted where it lies, only the rest is handed out pair by pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row, Select, and_, bindparam, case, false, func, literal, not_, or_, select, true
+from sqlalchemy import Integer as SqlInteger
+
+from reconciler.model import Absence, Link, Presence, Record, Seen, Tier, Window
+from reconciler.store import codec
+from reconciler.store.database import batched
+from reconciler.store.schema import links, mirror, records
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from reconciler.store.state import State
+
+_EVIDENCE = tuple(absence.value for absence in Absence if absence.is_evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a comparison is about: the job's window, and the calendars that were not observed."""
+
+    window: Window
+    blind: Collection[int]
+
+    @property
+    def start(self) -> int:
+        """Return the window's start as epoch seconds."""
+        return codec.epoch(self.window.start)
+
+    @property
+    def end(self) -> int:
+        """Return the window's end as epoch seconds."""
+        return codec.epoch(self.window.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A mirror row with where it lies and whether it counts in this run."""
+
+    calendar: int
+    seen: Seen
+    in_scope: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A record with whether it counts in this run."""
+
+    record: Record
+    in_scope: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unequal:
+    """A link that is not plainly in sync, with what stands on both sides of it."""
+
+    link: Link
+    sighting: Sighting | None
+    holding: Holding | None
+
+
+def _blind(column: ColumnElement[int], scope: Scope) -> ColumnElement[bool]:
+    """Test for unobserved calendars; their numbers are written into the statement, so that no limit on parameters bites."""
+    if not scope.blind:
+        return false()
+    return column.in_(bindparam("blind", sorted(scope.blind), expanding=True, literal_execute=True, type_=SqlInteger()))
+
+
+def _touches(table: Any, scope: Scope) -> ColumnElement[bool]:  # noqa: ANN401  # mirror or records
+    return and_(table.c.from_at < scope.end, table.c.to_at > scope.start)
+
+
+# ---- links ----------------------------------------------------------------------------------------------------------
+
+_joined = links.outerjoin(
+    mirror, and_(mirror.c.job == links.c.job, mirror.c.calendar == links.c.calendar, mirror.c.event == links.c.event)
+).outerjoin(records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id))
+
+_clean = and_(
+    mirror.c.digest == links.c.base_digest,
+    records.c.digest == links.c.crm_digest,
+    mirror.c.elected == true(),
+    mirror.c.absence.is_(None),
+    records.c.presence == Presence.LIVE.value,
+)
+
+
+def unequal(connection: Connection, state: State, scope: Scope) -> Iterator[Unequal]:
+    """Yield the links on observed calendars of which one side or both moved from what was agreed."""
+    query = _select_pairs().where(
+        links.c.job == state.job, not_(_blind(links.c.calendar, scope)), not_(func.coalesce(_clean, false()))
+    )
+    for row in connection.execution_options(yield_per=1000).execute(query):
+        found = _unequal(row, scope)
+        if found.sighting or found.holding:
+            yield found
+
+
+def _select_pairs() -> Select[Any]:
+    return select(
+        links.c.calendar, links.c.event, links.c.crm_id, links.c.meeting, links.c.tier, links.c.base, links.c.cancelled_by_us,
+        mirror.c.digest, mirror.c.meeting.label("now"), mirror.c.absence, mirror.c.payload, mirror.c.elected,
+        mirror.c.from_at, mirror.c.to_at,
+        records.c.presence, records.c.payload.label("record"), records.c.from_at.label("r_from"), records.c.to_at.label("r_to"),
+    ).select_from(_joined)  # fmt: skip
+
+
+def _unequal(row: Row[Any], scope: Scope) -> Unequal:
+    base = codec.load(row.base)
+    link = Link(
+        crm_id=row.crm_id,
+        calendar=row.calendar,
+        event=row.event,
+        meeting=row.meeting,
+        tier=Tier(row.tier),
+        base=codec.fields_of(base["calendar"]) if base else None,
+        base_crm=codec.fields_of(base["crm"]) if base else None,
+        cancelled_by_us=row.cancelled_by_us,
+    )
+    sighting = holding = None
+    if row.payload is not None and row.elected:
+        seen = codec.seen_from(row.event, row.digest, row.now, row.absence, row.payload)
+        sighting = Sighting(row.calendar, seen, in_scope=seen.absence is None)
+    if row.record is not None:
+        record = codec.record_from(row.crm_id, row.presence, row.record)
+        holding = Holding(record, in_scope=record.presence is not Presence.ABSENT)
+    elif row.payload is not None and row.to_at <= scope.start:
+        sighting = None  # both have left the window: over
+    return Unequal(link, sighting, holding)
+
+
+def clean(connection: Connection, state: State, scope: Scope) -> int:
+    """Return how many links on observed calendars are plainly in sync."""
+    query = (
+        select(func.count())
+        .select_from(_joined)
+        .where(links.c.job == state.job, not_(_blind(links.c.calendar, scope)), _clean)
+    )
+    return connection.execute(query).scalar_one()
+
+
+def blind_records(connection: Connection, state: State, scope: Scope) -> int:
+    """Return how many linked records belong to calendars that were not observed: they are held."""
+    if not scope.blind:
+        return 0
+    joined = links.join(records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id))
+    mine = and_(links.c.job == state.job, _blind(links.c.calendar, scope), records.c.presence != Presence.ABSENT.value)
+    return connection.execute(select(func.count()).select_from(joined).where(mine)).scalar_one()
+
+
+def speakers(connection: Connection, state: State, meetings: Iterable[str]) -> dict[str, Sighting]:
+    """Return the copy that speaks for each of these meetings."""
+    found = {}
+    for batch in batched(meetings):
+        query = select(mirror).where(mirror.c.job == state.job, mirror.c.meeting.in_(batch), mirror.c.elected == true())
+        for row in connection.execute(query):
+            seen = codec.seen_from(row.event, row.digest, row.meeting, row.absence, row.payload)
+            found[row.meeting] = Sighting(row.calendar, seen, in_scope=seen.absence is None and row.linked)
+    return found
+
+
+def linked_meetings(connection: Connection, state: State, meetings: Iterable[str]) -> dict[str, str]:
+    """Return which of these meetings have a link, and the record it leads to."""
+    found: dict[str, str] = {}
+    for batch in batched(meetings):
+        query = select(links.c.meeting, links.c.crm_id).where(links.c.job == state.job, links.c.meeting.in_(batch))
+        found |= {row.meeting: row.crm_id for row in connection.execute(query)}
+    return found
+
+
+# ---- what has no link -----------------------------------------------------------------------------------------------
+
+
+def unlinked_events(connection: Connection, state: State, scope: Scope) -> Iterator[Sighting]:
+    """Yield the relevant events of observed calendars in the window that have no link, those gone with evidence included."""
+    query = select(
+        mirror.c.calendar, mirror.c.event, mirror.c.digest, mirror.c.meeting, mirror.c.absence, mirror.c.payload
+    ).where(
+        mirror.c.job == state.job,
+        mirror.c.linked == false(),
+        mirror.c.relevant == true(),
+        mirror.c.elected == true(),
+        or_(mirror.c.absence.is_(None), mirror.c.absence.in_(_EVIDENCE)),
+        not_(_blind(mirror.c.calendar, scope)),
+        _touches(mirror, scope),
+    )
+    for row in connection.execution_options(yield_per=1000).execute(query):
+        seen = codec.seen_from(row.event, row.digest, row.meeting, row.absence, row.payload)
+        yield Sighting(row.calendar, seen, in_scope=seen.absence is None)
+
+
+def unlinked_records(connection: Connection, state: State, scope: Scope) -> Iterator[Record]:
+    """Yield the live records of the window that have no link."""
+    query = select(records.c.crm_id, records.c.presence, records.c.payload).where(
+        records.c.job == state.job,
+        records.c.linked == false(),
+        records.c.presence == Presence.LIVE.value,
+        _touches(records, scope),
+    )
+    for row in connection.execution_options(yield_per=1000).execute(query):
+        yield codec.record_from(*row)
+
+
+def hidden_keys(connection: Connection, state: State, marks: Iterable[bytes]) -> dict[bytes, int]:
+    """Return which keyed digests belong to events the mirror holds as irrelevant, and on which calendar."""
+    found: dict[bytes, int] = {}
+    for batch in batched(marks):
+        query = select(mirror.c.key, mirror.c.calendar).where(
+            mirror.c.job == state.job, mirror.c.key.in_(batch), mirror.c.relevant == false()
+        )
+        found |= {bytes(row.key): row.calendar for row in connection.execute(query)}
+    return found
+
+
+# ---- counts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Events of one observed calendar that count in this run: all, irrelevant ones, and other agents' copies."""
+
+    events: int = 0
+    irrelevant: int = 0
+    copies: int = 0
+
+
+def events(connection: Connection, state: State, scope: Scope) -> dict[int, Counted]:
+    """Count the live events of observed calendars that lie in the window or have a link."""
+    spoken_for = and_(mirror.c.linked == true(), mirror.c.elected == true())
+    in_scope = or_(_touches(mirror, scope), spoken_for)
+    one = literal(1)
+    query = (
+        select(
+            mirror.c.calendar,
+            func.count(),
+            func.sum(case((mirror.c.relevant == false(), one), else_=0)),
+            func.sum(case((and_(mirror.c.relevant == true(), mirror.c.elected == false()), one), else_=0)),
+        )
+        .where(mirror.c.job == state.job, mirror.c.absence.is_(None), not_(_blind(mirror.c.calendar, scope)), in_scope)
+        .group_by(mirror.c.calendar)
+    )
+    return {row[0]: Counted(row[1], int(row[2]), int(row[3])) for row in connection.execute(query)}
+
+
+def records_in_scope(connection: Connection, state: State, scope: Scope) -> tuple[int, int]:
+    """Return how many records count in this run: all, and those without a link."""
+    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT.value)
+    unlinked = and_(mine, records.c.linked == false(), _touches(records, scope))
+    linked = and_(mine, records.c.linked == true())
+    counts = [
+        connection.execute(select(func.count()).select_from(records).where(these)).scalar_one()
+        for these in (linked, unlinked)
+    ]
+    return sum(counts), counts[1]
+
+
+def linked_by_calendar(connection: Connection, state: State) -> dict[int, int]:
+    """Return how many links hang on each calendar."""
+    query = select(links.c.calendar, func.count()).where(links.c.job == state.job).group_by(links.c.calendar)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+# ---- groups ---------------------------------------------------------------------------------------------------------
+
+
+def crowded_records(connection: Connection, state: State, now: int, seconds: int) -> list[Record]:
+    """Return the live records that start within `seconds` of another one of their agent and have not ended by `now`."""
+    over = {"partition_by": records.c.agent, "order_by": (records.c.start_at, records.c.crm_id)}
+    gaps = (
+        select(
+            records.c.crm_id,
+            (records.c.start_at - func.lag(records.c.start_at).over(**over)).label("before"),  # type: ignore[arg-type]
+            (func.lead(records.c.start_at).over(**over) - records.c.start_at).label("after"),  # type: ignore[arg-type]
+        )
+        .where(
+            records.c.job == state.job,
+            records.c.agent.is_not(None),
+            records.c.presence == Presence.LIVE.value,
+            records.c.start_at >= now,
+        )
+        .subquery()
+    )
+    near = or_(gaps.c.before <= seconds, gaps.c.after <= seconds)
+    ids = list(connection.execute(select(gaps.c.crm_id).where(near)).scalars())
+    return by_ids(connection, state, ids)
+
+
+def by_ids(connection: Connection, state: State, ids: Iterable[str]) -> list[Record]:
+    """Return records by id."""
+    found = []
+    for batch in batched(ids):
+        query = select(records.c.crm_id, records.c.presence, records.c.payload)
+        rows = connection.execute(query.where(records.c.job == state.job, records.c.crm_id.in_(batch)))
+        found += [codec.record_from(*row) for row in rows]
+    return found
+
+
+def overlapping_events(connection: Connection, state: State, scope: Scope, now: int, seconds: int) -> list[Sighting]:
+    """Return busy events that begin at least `seconds` before an earlier one of their calendar ends, and those they meet."""
+    earlier = func.max(mirror.c.to_at).over(
+        partition_by=mirror.c.calendar, order_by=(mirror.c.from_at, mirror.c.event), rows=(None, -1)
+    )
+    busy = and_(
+        mirror.c.job == state.job,
+        mirror.c.busy == true(),
+        mirror.c.absence.is_(None),
+        mirror.c.to_at > now,
+        mirror.c.from_at < scope.end,
+        not_(_blind(mirror.c.calendar, scope)),
+    )
+    inner = select(mirror.c.calendar, mirror.c.from_at, mirror.c.to_at, earlier.label("earlier")).where(busy).subquery()
+    late = select(inner.c.calendar, inner.c.from_at, inner.c.to_at).where(inner.c.earlier - inner.c.from_at >= seconds)
+    clashes = connection.execute(late).all()
+    found: dict[tuple[int, str], Sighting] = {}
+    for clash in clashes:
+        met = and_(mirror.c.calendar == clash.calendar, mirror.c.from_at < clash.to_at, mirror.c.to_at > clash.from_at)
+        for row in connection.execute(_select_seen().where(busy, met)):
+            found[row.calendar, row.event] = _sighting(row)
+    return list(found.values())
+
+
+def busy_events(
+    connection: Connection, state: State, scope: Scope, now: int, calendars: Collection[int]
+) -> list[Sighting]:
+    """Return all busy events to come of `calendars` (those of agents who have several)."""
+    found = []
+    for batch in batched(sorted(set(calendars) - set(scope.blind))):
+        query = _select_seen().where(
+            mirror.c.job == state.job,
+            mirror.c.calendar.in_(batch),
+            mirror.c.busy == true(),
+            mirror.c.absence.is_(None),
+            mirror.c.to_at > now,
+            mirror.c.from_at < scope.end,
+        )
+        found += [_sighting(row) for row in connection.execute(query)]
+    return found
+
+
+def _select_seen() -> Select[Any]:
+    return select(
+        mirror.c.calendar, mirror.c.event, mirror.c.digest, mirror.c.meeting, mirror.c.absence, mirror.c.payload
+    )
+
+
+def _sighting(row: Row[Any]) -> Sighting:
+    seen = codec.seen_from(row.event, row.digest, row.meeting, row.absence, row.payload)
+    return Sighting(row.calendar, seen, in_scope=seen.absence is None)

@@ -1,0 +1,269 @@
+"""What we agreed, meant, did and found: links with their bases, the journal, refused plans, and findings over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, exists, func, insert, select, tuple_, update
+
+from reconciler.model import Delta, Finding, Link, Outcome, Violation
+from reconciler.plan import identity
+from reconciler.store import codec
+from reconciler.store.database import batched, upsert
+from reconciler.store.schema import findings, journal, links, mirror, plans, records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from reconciler.store.state import State
+
+# ---- links ----------------------------------------------------------------------------------------------------------
+
+
+def save_links(connection: Connection, state: State, agreed: Sequence[tuple[Link, bytes | None, bytes | None]]) -> None:
+    """Write links with the digests both sides had; a link that moved to another copy leaves its old place."""
+    for batch in batched(agreed):
+        ids = [link.crm_id for link, _, _ in batch]
+        _unlink(connection, state, ids)
+        upsert(connection, links, [_link_row(state, *entry) for entry in batch])
+        places = tuple_(mirror.c.calendar, mirror.c.event).in_([(link.calendar, link.event) for link, _, _ in batch])
+        connection.execute(update(mirror).where(mirror.c.job == state.job, places).values(linked=True))
+        connection.execute(
+            update(records).where(records.c.job == state.job, records.c.crm_id.in_(ids)).values(linked=True)
+        )
+
+
+def _link_row(state: State, link: Link, seen_digest: bytes | None, record_digest: bytes | None) -> dict[str, Any]:
+    base = None if link.base is None else codec.dump({"calendar": link.base, "crm": link.base_crm})
+    return {
+        "job": state.job,
+        "calendar": link.calendar,
+        "event": link.event,
+        "crm_id": link.crm_id,
+        "meeting": link.meeting,
+        "tier": link.tier,
+        "base_digest": seen_digest if base else None,
+        "crm_digest": record_digest if base else None,
+        "base": base,
+        "cancelled_by_us": link.cancelled_by_us,
+    }
+
+
+def drop_links(connection: Connection, state: State, ids: Iterable[str]) -> None:
+    """Forget the links of these records."""
+    for batch in batched(ids):
+        _unlink(connection, state, batch)
+        connection.execute(
+            update(records).where(records.c.job == state.job, records.c.crm_id.in_(batch)).values(linked=False)
+        )
+
+
+def _unlink(connection: Connection, state: State, ids: Sequence[str]) -> None:
+    old = select(links.c.calendar, links.c.event).where(links.c.job == state.job, links.c.crm_id.in_(ids))
+    places = connection.execute(old).all()
+    if not places:
+        return
+    named = tuple_(mirror.c.calendar, mirror.c.event).in_([tuple(place) for place in places])
+    connection.execute(update(mirror).where(mirror.c.job == state.job, named).values(linked=False))
+    connection.execute(delete(links).where(links.c.job == state.job, links.c.crm_id.in_(ids)))
+
+
+def forget_past(connection: Connection, state: State, before: datetime) -> int:
+    """Drop links of which both sides ended before the window, and gone events that no link holds; return how many links."""
+    past = codec.epoch(before)
+    event_left = ~exists().where(
+        mirror.c.job == links.c.job,
+        mirror.c.calendar == links.c.calendar,
+        mirror.c.event == links.c.event,
+        mirror.c.to_at > past,
+    )
+    record_left = ~exists().where(
+        records.c.job == links.c.job, records.c.crm_id == links.c.crm_id, records.c.to_at > past
+    )
+    old = list(
+        connection.execute(select(links.c.crm_id).where(links.c.job == state.job, event_left, record_left)).scalars()
+    )
+    drop_links(connection, state, old)
+    unheld = and_(mirror.c.job == state.job, mirror.c.linked.is_(False), mirror.c.to_at <= past)
+    connection.execute(delete(mirror).where(unheld))
+    return len(old)
+
+
+# ---- journal --------------------------------------------------------------------------------------------------------
+
+
+def intend(connection: Connection, state: State, run: str, epoch: int, delta: Delta, now: datetime) -> int:
+    """Write down what is about to be sent, before it is sent; return the journal row's number."""
+    row = {
+        "job": state.job,
+        "run": run,
+        "idempotency_key": f"{state.job}:{run}:{identity(delta)}",
+        "epoch": epoch,
+        "action": delta.action,
+        "side": delta.side,
+        "key": delta.key,
+        "crm_id": delta.crm_id,
+        "event": delta.event,
+        "agent": delta.agent,
+        "content": content(delta),
+        "before": codec.dump({name: change[0] for name, change in delta.fields.items()}),
+        "after": codec.dump({name: change[1] for name, change in delta.fields.items()}),
+        "status": "sent",
+        "attempts": 1,
+        "at": codec.epoch(now),
+    }
+    number: int = connection.execute(insert(journal).values(row).returning(journal.c.id)).scalar_one()
+    return number
+
+
+def settle(connection: Connection, number: int, outcome: Outcome, why: str, crm_id: str | None) -> None:
+    """Write down what became of an intent."""
+    values = {"status": outcome, "why": why or None} | ({"crm_id": crm_id} if crm_id else {})
+    connection.execute(update(journal).where(journal.c.id == number).values(values))
+
+
+def content(delta: Delta) -> bytes:
+    """Return a digest of what a delta leaves in the record, whenever it is written."""
+    import hashlib
+
+    return hashlib.blake2b(codec.dump([delta.action, dict(delta.want)]).encode(), digest_size=16).digest()
+
+
+def writes_since(connection: Connection, state: State, since: datetime, ids: Iterable[str]) -> list[tuple[str, bytes]]:
+    """Return what we wrote to these records since then: (record, content digest) once a write."""
+    found: list[tuple[str, bytes]] = []
+    for batch in batched(ids):
+        query = select(journal.c.crm_id, journal.c.content).where(
+            journal.c.job == state.job,
+            journal.c.crm_id.in_(batch),
+            journal.c.at >= codec.epoch(since),
+            journal.c.status == Outcome.DONE,
+        )
+        found += [(row.crm_id, bytes(row.content)) for row in connection.execute(query)]
+    return found
+
+
+def history(connection: Connection, state: State, key: str, crm_id: str | None) -> list[dict[str, Any]]:
+    """Return the journal of one appointment, oldest first."""
+    mine = (journal.c.key == key) if crm_id is None else (journal.c.key == key) | (journal.c.crm_id == crm_id)
+    rows = connection.execute(select(journal).where(journal.c.job == state.job, mine).order_by(journal.c.id)).mappings()
+    return [
+        {
+            **row,
+            "at": codec.from_epoch(row["at"]),
+            "before": codec.load(row["before"]),
+            "after": codec.load(row["after"]),
+        }
+        for row in rows
+    ]
+
+
+# ---- plans ----------------------------------------------------------------------------------------------------------
+
+
+def save_plan(
+    connection: Connection,
+    state: State,
+    run: str,
+    digest: str,
+    deltas: Iterable[Delta],
+    violations: Iterable[Violation],
+    now: datetime,
+) -> None:
+    """Store a plan by its digest, so that a person can consent to exactly its deltas."""
+    row = {
+        "job": state.job,
+        "digest": digest,
+        "run": run,
+        "made_at": codec.epoch(now),
+        "identities": codec.dump(sorted(identity(delta) for delta in deltas if delta.outcome is Outcome.PLANNED)),
+        "violations": codec.dump([[v.limit, v.found, v.allowed, v.population, v.why, v.agent] for v in violations]),
+        "used_by": None,
+    }
+    upsert(connection, plans, [row])
+
+
+def find_plans(
+    connection: Connection, state: State, prefix: str
+) -> list[tuple[str, frozenset[str], datetime, str | None]]:
+    """Return the stored plans whose digest starts with `prefix`: digest, identities of deltas, when made, run that used it."""
+    query = select(plans.c.digest, plans.c.identities, plans.c.made_at, plans.c.used_by)
+    rows = connection.execute(
+        query.where(plans.c.job == state.job, func.substr(plans.c.digest, 1, len(prefix)) == prefix)
+    )
+    return [
+        (row.digest, frozenset(codec.load(row.identities)), codec.from_epoch(row.made_at), row.used_by) for row in rows
+    ]
+
+
+def use_plan(connection: Connection, state: State, digest: str, run: str) -> bool:
+    """Use a stored plan's approval up; False when it was used before."""
+    unused = and_(plans.c.job == state.job, plans.c.digest == digest, plans.c.used_by.is_(None))
+    return connection.execute(update(plans).where(unused).values(used_by=run)).rowcount == 1
+
+
+# ---- findings -------------------------------------------------------------------------------------------------------
+
+
+def sightings(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, tuple[datetime, int]]:
+    """Return when each open finding was first seen, and how often."""
+    found: dict[str, tuple[datetime, int]] = {}
+    for batch in batched(keys):
+        query = select(findings.c.key, findings.c.first_seen, findings.c.sightings).where(
+            findings.c.job == state.job, findings.c.key.in_(batch), findings.c.resolved_at.is_(None)
+        )
+        found |= {row.key: (codec.from_epoch(row.first_seen), row.sightings) for row in connection.execute(query)}
+    return found
+
+
+def save_findings(
+    connection: Connection,
+    state: State,
+    found: Sequence[Finding],
+    before: Mapping[str, tuple[datetime, int]],
+    now: datetime,
+) -> None:
+    """Write what was found now; what was open and is not found any more is resolved."""
+    stamp = codec.epoch(now)
+    rows = [_finding_row(state, finding, before.get(finding.key), stamp) for finding in found]
+    upsert(connection, findings, rows)
+    gone = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None), findings.c.last_seen < stamp)
+    connection.execute(update(findings).where(gone).values(resolved_at=stamp))
+
+
+def _finding_row(state: State, finding: Finding, before: tuple[datetime, int] | None, stamp: int) -> dict[str, Any]:
+    return {
+        "job": state.job,
+        "key": finding.key,
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "agent": finding.agent,
+        "event": finding.event,
+        "crm_id": finding.crm_id,
+        "payload": codec.dump(
+            {
+                "why": finding.why,
+                "action": finding.remedy,
+                "fields": finding.fields,
+                "start": finding.start,
+                "tier": finding.tier,
+            }
+        ),
+        "first_seen": codec.epoch(before[0]) if before else stamp,
+        "last_seen": stamp,
+        "sightings": before[1] + 1 if before else 1,
+        "resolved_at": None,
+    }
+
+
+def find_finding(connection: Connection, state: State, key: str) -> dict[str, Any] | None:
+    """Return a finding by its key."""
+    row = (
+        connection.execute(select(findings).where(findings.c.job == state.job, findings.c.key == key))
+        .mappings()
+        .first()
+    )
+    return None if row is None else {**row, "payload": codec.load(row["payload"])}

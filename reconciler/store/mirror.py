@@ -1,0 +1,202 @@
+"""The calendar side in the state database: rows and cursor change together, in one transaction, or not at all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, exists, false, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+
+from reconciler.match import Copy, elect
+from reconciler.normalise import key_digest
+from reconciler.store import codec
+from reconciler.store.database import BATCH, batched, upsert
+from reconciler.store.schema import calendars, cursors, links, mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+    from reconciler.model import Pull, Seen
+    from reconciler.store.state import State, Watched
+
+_KEPT = ("elected", "linked")
+
+
+def rows_of(connection: Connection, state: State, calendar: int) -> dict[str, Seen]:
+    """Return all that is known of one calendar, by native event id."""
+    query = select(mirror.c.event, mirror.c.digest, mirror.c.meeting, mirror.c.absence, mirror.c.payload)
+    rows = connection.execute(query.where(mirror.c.job == state.job, mirror.c.calendar == calendar))
+    return {row.event: codec.seen_from(*row) for row in rows}
+
+
+def linked_events(connection: Connection, state: State, calendar: int) -> frozenset[str]:
+    """Return the native ids of one calendar's events that have a link."""
+    return frozenset(
+        connection.execute(
+            select(links.c.event).where(links.c.job == state.job, links.c.calendar == calendar)
+        ).scalars()
+    )
+
+
+def known_events(connection: Connection, state: State, calendar: int) -> frozenset[str]:
+    """Return the native ids the mirror holds for one calendar."""
+    query = select(mirror.c.event).where(mirror.c.job == state.job, mirror.c.calendar == calendar)
+    return frozenset(connection.execute(query).scalars())
+
+
+def commit_pull(
+    connection: Connection,
+    state: State,
+    watched: Watched,
+    pull: Pull,
+    before: Mapping[str, Seen],
+    after: Mapping[str, Seen],
+) -> bool:
+    """Commit one read: cursor, rows and health together. False when another process committed first: nothing is written."""
+    if not _swap_cursor(connection, watched, pull):
+        return False
+    changed = [seen for event, seen in after.items() if before.get(event) != seen]
+    gone = before.keys() - after.keys()
+    upsert(connection, mirror, [_row(state, watched.id, seen) for seen in changed], kept=_KEPT)
+    for batch in batched(gone):
+        connection.execute(
+            delete(mirror).where(mirror.c.job == state.job, mirror.c.calendar == watched.id, mirror.c.event.in_(batch))
+        )
+    if any(seen.event not in before for seen in changed):
+        _mark_linked(connection, state, watched.id)
+    meetings = {seen.meeting for seen in changed} | {before[event].meeting for event in gone}
+    meetings |= {before[seen.event].meeting for seen in changed if seen.event in before}
+    _elect(connection, state, meetings - {""})
+    _note_health(connection, watched, pull)
+    return True
+
+
+def touch(connection: Connection, watched: Watched, pull: Pull) -> bool:
+    """Commit a read that found nothing new: the cursor and the time it was seen."""
+    if not _swap_cursor(connection, watched, pull):
+        return False
+    seen = {
+        "seen_at": codec.epoch(pull.at),
+        "tried_at": codec.epoch(pull.at),
+        "strikes": 0,
+        "blind_since": None,
+        "why": None,
+    }
+    connection.execute(update(calendars).where(calendars.c.id == watched.id).values(seen))
+    return True
+
+
+def _swap_cursor(connection: Connection, watched: Watched, pull: Pull) -> bool:
+    """Compare and swap on the cursor's version: of two processes that read the same calendar, one commits."""
+    cursor = pull.cursor
+    values: dict[str, Any] = {
+        "token": cursor.token,
+        "window_start": codec.epoch(cursor.window.start),
+        "window_end": codec.epoch(cursor.window.end),
+        "scope": cursor.scope,
+        "full_at": codec.epoch(cursor.full_at),
+        "version": watched.version + 1,
+    }
+    if watched.version == 0:
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(cursors).values(calendar=watched.id, **values))
+        except IntegrityError:
+            return False
+        return True
+    swap = update(cursors).where(cursors.c.calendar == watched.id, cursors.c.version == watched.version).values(values)
+    return connection.execute(swap).rowcount == 1
+
+
+def _note_health(connection: Connection, watched: Watched, pull: Pull) -> None:
+    entries = [[entry.id, entry.why] for entry in pull.quarantined]
+    health = {
+        "seen_at": codec.epoch(pull.at),
+        "tried_at": codec.epoch(pull.at),
+        "strikes": 0,
+        "blind_since": None,
+        "why": None,
+        "zone": pull.zone,
+        "quarantined": codec.dump(entries) if entries else None,
+    }
+    connection.execute(update(calendars).where(calendars.c.id == watched.id).values(health))
+
+
+def _row(state: State, calendar: int, seen: Seen) -> dict[str, Any]:
+    from_at, to_at = codec.scope_range(seen.span)
+    return {
+        "job": state.job,
+        "calendar": calendar,
+        "event": seen.event,
+        "digest": seen.digest,
+        "meeting": seen.meeting,
+        "key": key_digest(seen.keys[0], state.salt) if seen.keys else seen.digest,
+        "from_at": from_at,
+        "to_at": to_at,
+        "relevant": seen.relevance is not None,
+        "busy": seen.relevance is not None and seen.busy and not seen.span.all_day,
+        "absence": seen.absence,
+        "elected": True,
+        "linked": False,
+        "payload": codec.seen_payload(seen),
+    }
+
+
+def _mark_linked(connection: Connection, state: State, calendar: int) -> None:
+    """Mark rows that came back under a link of theirs."""
+    link = exists().where(
+        links.c.job == mirror.c.job, links.c.calendar == mirror.c.calendar, links.c.event == mirror.c.event
+    )
+    mine = and_(mirror.c.job == state.job, mirror.c.calendar == calendar, mirror.c.linked == false())
+    connection.execute(update(mirror).where(mine, link).values(linked=True))
+
+
+def _elect(connection: Connection, state: State, meetings: Iterable[str]) -> None:
+    """Let one copy of each of these meetings speak for it."""
+    for batch in batched(meetings):
+        query = select(mirror.c.meeting, mirror.c.calendar, mirror.c.event, mirror.c.elected)
+        rows = connection.execute(query.where(mirror.c.job == state.job, mirror.c.meeting.in_(batch))).all()
+        groups = defaultdict(list)
+        for row in rows:
+            groups[row.meeting].append(row)
+        _speak(
+            connection,
+            state,
+            [
+                (row.calendar, row.event)
+                for group in groups.values()
+                if len(group) == 1
+                for row in group
+                if not row.elected
+            ],
+        )
+        for meeting in [meeting for meeting, group in groups.items() if len(group) > 1]:
+            _elect_copy(connection, state, meeting)
+
+
+def _elect_copy(connection: Connection, state: State, meeting: str) -> None:
+    copies = copies_of(connection, state, meeting)
+    chosen = elect(copies)
+    mine = and_(mirror.c.job == state.job, mirror.c.meeting == meeting)
+    connection.execute(update(mirror).where(mine).values(elected=False))
+    _speak(connection, state, [(chosen.calendar, chosen.seen.event)])
+
+
+def _speak(connection: Connection, state: State, rows: Iterable[tuple[int, str]]) -> None:
+    for batch in batched(rows, BATCH):
+        named = tuple_(mirror.c.calendar, mirror.c.event).in_(batch)
+        connection.execute(update(mirror).where(mirror.c.job == state.job, named).values(elected=True))
+
+
+def copies_of(connection: Connection, state: State, meeting: str) -> list[Copy]:
+    """Return all calendars' copies of one meeting."""
+    joined = mirror.join(calendars, calendars.c.id == mirror.c.calendar).outerjoin(
+        links, and_(links.c.job == mirror.c.job, links.c.calendar == mirror.c.calendar, links.c.event == mirror.c.event)
+    )
+    columns = (mirror.c.event, mirror.c.digest, mirror.c.meeting, mirror.c.absence, mirror.c.payload)
+    query = select(mirror.c.calendar, calendars.c.agent, links.c.crm_id, *columns).select_from(joined)
+    rows = connection.execute(query.where(mirror.c.job == state.job, mirror.c.meeting == meeting))
+    return [Copy(row[0], row[1], codec.seen_from(*row[3:]), linked=row[2] is not None) for row in rows]

@@ -1,0 +1,159 @@
+"""The CRM side in the state database: the snapshot last read, chunk by chunk, so that only what changed is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, exists, false, func, select, update
+
+from reconciler.model import Presence, Record
+from reconciler.normalise import digest, key_digest
+from reconciler.store import codec
+from reconciler.store.database import batched, upsert
+from reconciler.store.schema import chunks, jobs, links, records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from reconciler.store.state import State
+
+LOOKED_UP = ""
+"""The chunk of records that were looked up, not read in a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The chunks of the last complete snapshot, and how many records they held."""
+
+    digests: Mapping[str, bytes]
+    count: int | None
+
+
+def known(connection: Connection, state: State, fingerprint: str) -> Known:
+    """Return the last complete snapshot, nothing when it was normalised in another way (then all is read anew)."""
+    made_with = connection.execute(select(jobs.c.fingerprint).where(jobs.c.id == state.job)).scalar()
+    rows = connection.execute(
+        select(chunks.c.first, chunks.c.digest, chunks.c.count).where(chunks.c.job == state.job)
+    ).all()
+    if made_with is None:
+        return Known({}, None)
+    digests = {row.first: bytes(row.digest) for row in rows} if made_with == fingerprint else {}
+    return Known(digests, sum(row[2] for row in rows))
+
+
+def put(
+    connection: Connection, state: State, found: Sequence[Record], compare: tuple[str, ...], chunk: str = LOOKED_UP
+) -> None:
+    """Write records as they are now; those of a chunk that it no longer holds are dropped."""
+    upsert(connection, records, [_row(state, record, compare, chunk) for record in found], kept=("linked",))
+    if chunk != LOOKED_UP:
+        held = set(
+            connection.execute(
+                select(records.c.crm_id).where(records.c.job == state.job, records.c.chunk == chunk)
+            ).scalars()
+        )
+        drop(connection, state, held - {record.id for record in found})
+    for batch in batched(record.id for record in found):
+        _mark_linked(connection, state, batch)
+
+
+def drop(connection: Connection, state: State, ids: Iterable[str]) -> None:
+    """Forget records that are not in the CRM any more."""
+    for batch in batched(ids):
+        connection.execute(delete(records).where(records.c.job == state.job, records.c.crm_id.in_(batch)))
+
+
+def complete(connection: Connection, state: State, read: Mapping[str, tuple[bytes, int]], fingerprint: str) -> None:
+    """Note that a snapshot was read to its end: what lies in chunks that it did not show is dropped."""
+    before = set(connection.execute(select(chunks.c.first).where(chunks.c.job == state.job)).scalars())
+    for batch in batched(before - read.keys()):
+        connection.execute(delete(records).where(records.c.job == state.job, records.c.chunk.in_(batch)))
+        connection.execute(delete(chunks).where(chunks.c.job == state.job, chunks.c.first.in_(batch)))
+    rows = [{"job": state.job, "first": first, "digest": mark, "count": count} for first, (mark, count) in read.items()]
+    upsert(connection, chunks, rows)
+    connection.execute(update(jobs).where(jobs.c.id == state.job).values(fingerprint=fingerprint))
+
+
+def _row(state: State, record: Record, compare: tuple[str, ...], chunk: str) -> dict[str, Any]:
+    span = codec.record_span(record.fields)
+    from_at, to_at = codec.scope_range(span) if span else (0, 2**62)
+    agent = record.fields.get("agent")
+    return {
+        "job": state.job,
+        "crm_id": record.id,
+        "digest": digest(record.fields, compare) if record.problem is None else b"",
+        "chunk": chunk,
+        "key": key_digest(record.key, state.salt) if record.key else None,
+        "agent": agent if isinstance(agent, str) else None,
+        "start_at": codec.epoch(span.starts_at) if span else None,
+        "from_at": from_at,
+        "to_at": to_at,
+        "presence": record.presence,
+        "linked": False,
+        "payload": codec.record_payload(record),
+    }
+
+
+def _mark_linked(connection: Connection, state: State, ids: Sequence[str]) -> None:
+    link = exists().where(links.c.job == records.c.job, links.c.crm_id == records.c.crm_id)
+    mine = and_(records.c.job == state.job, records.c.crm_id.in_(ids), records.c.linked == false())
+    connection.execute(update(records).where(mine, link).values(linked=True))
+
+
+def unread_links(connection: Connection, state: State) -> list[str]:
+    """Return the ids of linked records that the snapshot's window did not show: they are looked up by id."""
+    joined = links.outerjoin(records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id))
+    missing = records.c.crm_id.is_(None) | (records.c.chunk == LOOKED_UP)
+    return list(
+        connection.execute(
+            select(links.c.crm_id).select_from(joined).where(links.c.job == state.job, missing)
+        ).scalars()
+    )
+
+
+def unlinked_lookups(connection: Connection, state: State) -> None:
+    """Forget looked-up records that no link holds: they were candidates of an earlier run."""
+    mine = and_(records.c.job == state.job, records.c.chunk == LOOKED_UP, records.c.linked == false())
+    connection.execute(delete(records).where(mine))
+
+
+def knows_key(connection: Connection, state: State, keys: Iterable[str]) -> set[str]:
+    """Return those of `keys` that a live or cancelled record carries."""
+    marks = {key_digest(key, state.salt): key for key in keys}
+    found: set[str] = set()
+    for batch in batched(marks):
+        query = select(records.c.key).where(records.c.job == state.job, records.c.key.in_(batch))
+        found |= {marks[bytes(mark)] for mark in connection.execute(query).scalars()}
+    return found
+
+
+def by_key(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, list[Record]]:
+    """Return the unlinked records under each of `keys` (linked ones are spoken for)."""
+    marks = {key_digest(key, state.salt): key for key in keys}
+    found: dict[str, list[Record]] = {}
+    for batch in batched(marks):
+        query = select(records.c.key, records.c.crm_id, records.c.presence, records.c.payload)
+        for row in connection.execute(query.where(records.c.job == state.job, records.c.key.in_(batch))):
+            found.setdefault(marks[bytes(row.key)], []).append(codec.record_from(row.crm_id, row.presence, row.payload))
+    return found
+
+
+def near(connection: Connection, state: State, agent: str, start: int, seconds: int) -> list[Record]:
+    """Return the unlinked live records of `agent` that start within `seconds` of the epoch second `start`."""
+    query = select(records.c.crm_id, records.c.presence, records.c.payload).where(
+        records.c.job == state.job,
+        records.c.agent == agent,
+        records.c.start_at.between(start - seconds, start + seconds),
+        records.c.presence == Presence.LIVE,
+        records.c.linked == false(),
+    )
+    return [codec.record_from(*row) for row in connection.execute(query)]
+
+
+def total(connection: Connection, state: State) -> int:
+    """Return how many records (soft-deleted ones apart) are known."""
+    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT)
+    return connection.execute(select(func.count()).select_from(records).where(mine)).scalar_one()

@@ -1,0 +1,235 @@
+"""The tables of the state database. All keyed by job; instants are epoch seconds, digests 16 bytes, values JSON text."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+    true,
+)
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("crm", Text),  # identity of the CRM this state was built against
+    Column("salt", LargeBinary, nullable=False),  # keys the digests of what is not stored
+    Column("shape", Text),  # how the CRM keeps values, as last seen
+    Column("fingerprint", Text),  # of the normalisation the records were made with
+    Column("epoch", Integer, nullable=False, server_default="0"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("job", ForeignKey("jobs.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("status", Text),
+    Column("exit_code", Integer),
+    Column("digest", Text),
+    Column("counts", Text),
+    Column("epoch", Integer, nullable=False),
+)
+
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", ForeignKey("jobs.id"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("agent", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("seen_at", BigInteger),  # last whole read
+    Column("tried_at", BigInteger),
+    Column("strikes", Integer, nullable=False, server_default="0"),
+    Column("blind_since", BigInteger),
+    Column("why", Text),
+    Column("zone", Text),
+    Column("quarantined", Text),
+    UniqueConstraint("job", "source", "agent", "name"),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("calendar", ForeignKey("calendars.id"), primary_key=True),
+    Column("token", Text, nullable=False),
+    Column("window_start", BigInteger, nullable=False),
+    Column("window_end", BigInteger, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("full_at", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),  # what a commit of a read is compared and swapped on
+)
+
+mirror = Table(
+    "mirror",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("calendar", Integer, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("meeting", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),  # keyed digest of the source key
+    Column("from_at", BigInteger, nullable=False),  # what the event may touch, a date in all zones
+    Column("to_at", BigInteger, nullable=False),
+    Column("relevant", Boolean, nullable=False),
+    Column("busy", Boolean, nullable=False),  # timed, relevant, confirmed and not free: what can be double-booked
+    Column("absence", Text),
+    Column("elected", Boolean, nullable=False, server_default=true()),
+    Column("linked", Boolean, nullable=False, server_default=false()),
+    Column("payload", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("mirror_meeting", mirror.c.job, mirror.c.meeting)
+Index("mirror_key", mirror.c.job, mirror.c.key)
+Index(
+    "mirror_compare",
+    mirror.c.job,
+    mirror.c.calendar,
+    mirror.c.event,
+    mirror.c.digest,
+    mirror.c.elected,
+    mirror.c.absence,
+    mirror.c.from_at,
+    mirror.c.to_at,
+    mirror.c.relevant,
+    mirror.c.linked,
+)
+_busy = text("busy AND absence IS NULL")
+Index(
+    "mirror_busy",
+    mirror.c.job,
+    mirror.c.calendar,
+    mirror.c.from_at,
+    mirror.c.to_at,
+    sqlite_where=_busy,
+    postgresql_where=_busy,
+)
+_unlinked = text("NOT linked AND relevant")
+Index("mirror_unlinked", mirror.c.job, mirror.c.from_at, sqlite_where=_unlinked, postgresql_where=_unlinked)
+
+records = Table(
+    "records",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("crm_id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("chunk", Text, nullable=False),  # the part of the snapshot it was read in; empty when it was looked up
+    Column("key", LargeBinary),
+    Column("agent", Text),
+    Column("start_at", BigInteger),
+    Column("from_at", BigInteger, nullable=False),
+    Column("to_at", BigInteger, nullable=False),
+    Column("presence", Text, nullable=False),
+    Column("linked", Boolean, nullable=False, server_default=false()),
+    Column("payload", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("records_compare", records.c.job, records.c.crm_id, records.c.digest, records.c.presence)
+Index("records_chunk", records.c.job, records.c.chunk)
+Index("records_key", records.c.job, records.c.key)
+Index("records_agent", records.c.job, records.c.agent, records.c.start_at, records.c.presence)
+Index(
+    "records_unlinked",
+    records.c.job,
+    records.c.from_at,
+    sqlite_where=text("NOT linked"),
+    postgresql_where=text("NOT linked"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("first", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("count", Integer, nullable=False),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("calendar", Integer, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("crm_id", Text, nullable=False),
+    Column("meeting", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("base_digest", LargeBinary),  # of the calendar's side when both last agreed
+    Column("crm_digest", LargeBinary),  # of the CRM's side then
+    Column("base", Text),
+    Column("cancelled_by_us", Boolean, nullable=False, server_default=false()),
+    UniqueConstraint("job", "crm_id"),
+    sqlite_with_rowid=False,
+)
+Index("links_meeting", links.c.job, links.c.meeting)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", Integer, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False, unique=True),
+    Column("epoch", Integer, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("crm_id", Text),
+    Column("event", Text),
+    Column("agent", Text),
+    Column("content", LargeBinary, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("status", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("why", Text),
+    Column("at", BigInteger, nullable=False),
+)
+Index("journal_record", journal.c.job, journal.c.crm_id, journal.c.at)
+Index("journal_open", journal.c.job, journal.c.status)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("identities", Text, nullable=False),
+    Column("violations", Text, nullable=False),
+    Column("used_by", Text),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("agent", Text),
+    Column("event", Text),
+    Column("crm_id", Text),
+    Column("payload", Text, nullable=False),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("sightings", Integer, nullable=False),
+    Column("resolved_at", BigInteger),
+)

@@ -1,0 +1,235 @@
+"""One job's part of the state database: whose it is, which calendars it watches, which runs it made."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
+
+from reconciler.errors import StateError
+from reconciler.model import Calendar, Cursor, Quarantined, Shape, Window
+from reconciler.store import codec
+from reconciler.store.database import open_engine
+from reconciler.store.schema import calendars, chunks, cursors, jobs, links, mirror, records, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A calendar as the state knows it. `id` stands for it in every other table; `version` guards its cursor."""
+
+    id: int
+    calendar: Calendar
+    cursor: Cursor | None
+    version: int
+    strikes: int
+    seen_at: datetime | None
+    blind_since: datetime | None
+    why: str | None
+    zone: str | None
+    quarantined: tuple[Quarantined, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A job's handle on its state database."""
+
+    engine: Engine
+    job: int
+    name: str
+    salt: bytes
+
+    def begin(self) -> Any:  # noqa: ANN401  # SQLAlchemy's own context manager of a Connection
+        """Open one short transaction."""
+        return self.engine.begin()
+
+
+def open_state(url: str, name: str) -> State:
+    """Open the state of the job `name`, made on first use. Raises ConfigError and StateError as `open_engine`."""
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        row = connection.execute(select(jobs.c.id, jobs.c.salt).where(jobs.c.name == name)).first()
+        if row is None:
+            salt = secrets.token_bytes(32)
+            number = connection.execute(insert(jobs).values(name=name, salt=salt).returning(jobs.c.id)).scalar_one()
+            return State(engine, number, name, salt)
+    return State(engine, row.id, name, bytes(row.salt))
+
+
+# ---- whose state this is --------------------------------------------------------------------------------------------
+
+
+def bind(connection: Connection, state: State, crm: str) -> None:
+    """Bind this state to the CRM `crm` at first use. Raises StateError when it was built against another one."""
+    bound = connection.execute(select(jobs.c.crm).where(jobs.c.id == state.job)).scalar()
+    if bound is None:
+        connection.execute(update(jobs).where(jobs.c.id == state.job).values(crm=crm))
+    elif bound != crm:
+        raise StateError(
+            f"The state of {state.name} was built against the CRM {bound}, this job names {crm}. Nothing was done: "
+            f"if the CRM only moved, run `reconcile state rebind {state.name}`; if it is another one, give it another state."
+        )
+
+
+def rebind(connection: Connection, state: State, crm: str) -> str | None:
+    """Bind this state to another CRM and forget its last snapshot; return the identity it had."""
+    bound: str | None = connection.execute(select(jobs.c.crm).where(jobs.c.id == state.job)).scalar()
+    connection.execute(update(jobs).where(jobs.c.id == state.job).values(crm=crm, fingerprint=None))
+    connection.execute(delete(records).where(records.c.job == state.job))
+    connection.execute(delete(chunks).where(chunks.c.job == state.job))
+    return bound
+
+
+def shape(connection: Connection, state: State) -> Shape | None:
+    """Return how the CRM kept values when it was last reached."""
+    text = connection.execute(select(jobs.c.shape).where(jobs.c.id == state.job)).scalar()
+    return codec.shape_from(text) if text else None
+
+
+def save_shape(connection: Connection, state: State, shape: Shape) -> None:
+    """Remember how the CRM keeps values, for runs that can't reach it."""
+    connection.execute(update(jobs).where(jobs.c.id == state.job).values(shape=codec.shape_to(shape)))
+
+
+# ---- calendars ------------------------------------------------------------------------------------------------------
+
+
+def watch(connection: Connection, state: State, wanted: Iterable[Calendar]) -> list[Watched]:
+    """Return the wanted calendars as the state knows them, new ones added; an agent's alias finds its old rows."""
+    known = _known(connection, state)
+    watched = []
+    for calendar in wanted:
+        agent = calendar.agent
+        found = next(
+            (
+                known[mark]
+                for address in (agent.email, *agent.aliases)
+                if (mark := (calendar.source, address, calendar.name)) in known
+            ),
+            None,
+        )
+        watched.append(_watched(found, calendar) if found else _added(connection, state, calendar))
+        if found and found["agent"] != agent.email:
+            connection.execute(update(calendars).where(calendars.c.id == found["id"]).values(agent=agent.email))
+    return watched
+
+
+def _known(connection: Connection, state: State) -> dict[tuple[str, str, str], RowMapping]:
+    joined = calendars.outerjoin(cursors, cursors.c.calendar == calendars.c.id)
+    columns = [column for column in cursors.c if column.name != "calendar"]
+    rows = connection.execute(
+        select(calendars, *columns).select_from(joined).where(calendars.c.job == state.job)
+    ).mappings()
+    return {(row["source"], row["agent"], row["name"]): row for row in rows}
+
+
+def _added(connection: Connection, state: State, calendar: Calendar) -> Watched:
+    values = {"job": state.job, "source": calendar.source, "agent": calendar.agent.email, "name": calendar.name}
+    number = connection.execute(insert(calendars).values(values).returning(calendars.c.id)).scalar_one()
+    return Watched(number, calendar, None, 0, 0, None, None, None, None, ())
+
+
+def _watched(row: RowMapping, calendar: Calendar) -> Watched:
+    return Watched(
+        id=row["id"],
+        calendar=calendar,
+        cursor=_cursor(row),
+        version=row["version"] or 0,
+        strikes=row["strikes"],
+        seen_at=codec.from_epoch(row["seen_at"]),
+        blind_since=codec.from_epoch(row["blind_since"]),
+        why=row["why"],
+        zone=row["zone"],
+        quarantined=tuple(Quarantined(*entry) for entry in codec.load(row["quarantined"]) or ()),
+    )
+
+
+def _cursor(row: RowMapping) -> Cursor | None:
+    start, end, full_at = (codec.from_epoch(row[name]) for name in ("window_start", "window_end", "full_at"))
+    if row["token"] is None or start is None or end is None or full_at is None:
+        return None
+    return Cursor(row["token"], Window(start, end), row["scope"], full_at)
+
+
+def strike(connection: Connection, watched: Watched, why: str, now: datetime) -> Watched:
+    """Note that a calendar could not be read whole."""
+    since = watched.blind_since or now
+    values = {
+        "strikes": watched.strikes + 1,
+        "why": why,
+        "tried_at": codec.epoch(now),
+        "blind_since": codec.epoch(since),
+    }
+    connection.execute(update(calendars).where(calendars.c.id == watched.id).values(values))
+    return replace(watched, strikes=watched.strikes + 1, why=why, blind_since=since)
+
+
+# ---- runs -----------------------------------------------------------------------------------------------------------
+
+
+def begin_run(connection: Connection, state: State, run: str, now: datetime) -> int:
+    """Note that a run started; return its epoch, higher than that of every run before it."""
+    raised = update(jobs).where(jobs.c.id == state.job).values(epoch=jobs.c.epoch + 1).returning(jobs.c.epoch)
+    epoch: int = connection.execute(raised).scalar_one()
+    connection.execute(insert(runs).values(job=state.job, id=run, started_at=codec.epoch(now), epoch=epoch))
+    return epoch
+
+
+def end_run(
+    connection: Connection,
+    state: State,
+    run: str,
+    now: datetime,
+    *,
+    status: str,
+    exit_code: int,
+    digest: str,
+    counts: Mapping[str, int],
+) -> None:
+    """Note how a run ended."""
+    ended = {
+        "finished_at": codec.epoch(now),
+        "status": status,
+        "exit_code": exit_code,
+        "digest": digest,
+        "counts": codec.dump(dict(counts)),
+    }
+    connection.execute(update(runs).where(runs.c.job == state.job, runs.c.id == run).values(ended))
+
+
+def last_runs(connection: Connection, state: State, most: int = 10) -> list[dict[str, Any]]:
+    """Return the latest runs, newest first, with instants as datetimes."""
+    rows = connection.execute(
+        select(runs).where(runs.c.job == state.job).order_by(runs.c.epoch.desc()).limit(most)
+    ).mappings()
+    return [
+        {
+            **row,
+            "started_at": codec.from_epoch(row["started_at"]),
+            "finished_at": codec.from_epoch(row["finished_at"]),
+            "counts": codec.load(row["counts"]),
+        }
+        for row in rows
+    ]
+
+
+def has_state(connection: Connection, state: State) -> bool:
+    """Tell whether this job was ever run (a dry run counts: it pulls)."""
+    return bool(
+        connection.execute(select(func.count()).select_from(calendars).where(calendars.c.job == state.job)).scalar()
+    )
+
+
+def knows(connection: Connection, state: State) -> dict[str, int]:
+    """Return how many rows each large table holds for this job."""
+    return {
+        table.name: connection.execute(
+            select(func.count()).select_from(table).where(table.c.job == state.job)
+        ).scalar_one()
+        for table in (mirror, records, links)
+    }
