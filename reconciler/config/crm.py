@@ -3,7 +3,7 @@
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from reconciler.config.secret import DatabaseUrl
 from reconciler.config.values import Constant, FilePath, Section, Text, WrongError, listed, nearest, shown, unique, zone
@@ -48,7 +48,7 @@ def _status(value: object) -> str | int:
 
 
 StatusValues = Annotated[
-    tuple[Annotated[str | int, PlainValidator(_status)], ...],
+    tuple[Annotated[str | int, BeforeValidator(_status)], ...],
     Field(strict=False, min_length=1),
     BeforeValidator(listed),
     AfterValidator(unique),

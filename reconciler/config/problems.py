@@ -1,7 +1,7 @@
 """What pydantic finds wrong, said the way this program speaks: where, what, what to do. Input is never echoed raw."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -63,11 +63,9 @@ def missing(key: str) -> Problem:
     return Problem(key, "is required", _EXAMPLES.get(key.rpartition(".")[2], ""))
 
 
-def unknown(key: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> Problem:
-    """Make the problem of a key that means nothing here; `others` says where else it would mean something."""
-    word = key.rpartition(".")[2]
-    elsewhere = (others or {}).get(word, "")
-    return Problem(key, "is not a key of a job file at this place", elsewhere or nearest(word, known) or one_of(known))
+def unknown(key: str, known: Iterable[str]) -> Problem:
+    """Make the problem of a key that means nothing here."""
+    return Problem(key, "is an unknown key", nearest(key.rpartition(".")[2], known) or one_of(known))
 
 
 def keyed(section: str, steps: Iterable[int | str]) -> str:
@@ -111,9 +109,9 @@ def _problem(
         case "extra_forbidden":
             return unknown(key, _keys_at(models, steps[:-1]))
         case "union_tag_not_found":
-            return Problem(f"{key}.kind", "is required", one_of(_kinds(context)))
+            return Problem(f"{key}.kind", "is required", one_of(_kind_of(model) for model in models))
         case "union_tag_invalid":
-            tag, kinds = str(context.get("tag")), _kinds(context)
+            tag, kinds = str(context["tag"]), [_kind_of(model) for model in models]
             return Problem(f"{key}.kind", f"{shown(tag)} is not a kind", nearest(tag, kinds) or one_of(kinds))
         case "value_error" if isinstance(context.get("error"), WrongError):
             wrong = context["error"]
@@ -132,10 +130,6 @@ def _value_problem(key: str, detail: ErrorDetails) -> Problem:
         return Problem(key, f"{shown(value)} is not possible here", hint)
     sentence = _SENTENCES.get(detail["type"], "is not a value that this key can have")
     return Problem(key, sentence.format(**context))
-
-
-def _kinds(context: Mapping[str, Any]) -> list[str]:
-    return [kind.strip("' ") for kind in str(context.get("expected_tags", "'ics', 'google', 'microsoft'")).split(",")]
 
 
 def _keys_at(models: tuple[type[BaseModel], ...], steps: Iterable[int | str]) -> list[str]:

@@ -12,6 +12,7 @@ from reconciler.config.job import REQUIRED, SECTIONS, SOURCE, Job
 from reconciler.config.problems import keyed, missing, models_in, translated, unknown
 from reconciler.config.secret import marked
 from reconciler.errors import ConfigError, Problem
+from reconciler.text import line
 
 SIZE_LIMIT: Final = 1_000_000
 
@@ -107,11 +108,11 @@ def _text(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise _unreadable(path, "is a folder", "name one job file in it")
     try:
         with path.open("rb") as file:
             return file.read(SIZE_LIMIT + 1)
+    except IsADirectoryError:
+        raise _unreadable(path, "is a folder", "name one job file in it") from None
     except FileNotFoundError:
         raise _unreadable(path, "does not exist", _neighbours(path)) from None
     except (OSError, ValueError) as error:
@@ -128,4 +129,4 @@ def _job_files(folder: Path) -> Iterator[str]:
 
 
 def _unreadable(path: Path, what: str, hint: str = "") -> ConfigError:
-    return ConfigError((Problem(path.name or str(path), what, hint),), where=str(path))
+    return ConfigError((Problem(line(path.name, 80) or str(path), what, hint),), where=str(path))

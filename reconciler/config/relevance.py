@@ -68,7 +68,7 @@ def _compiled(pattern: str) -> object:
 def _explained(pattern: str, error: Exception) -> tuple[str, str]:
     said = error.args[0].decode("utf-8", "replace") if error.args and isinstance(error.args[0], bytes) else str(error)
     problem, _, where = said.partition(": ")
-    position = pattern.find(where) + 1 if where else len(pattern)
+    position = len(pattern) if where in {"", pattern} else pattern.find(where) + 1
     return (
         f"the regex {shown(pattern)} does not compile: {problem} at character {position}",
         "the syntax is RE2's: no look-around and no back-references",

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+)
 
 from reconciler.limit import Limit
 from reconciler.text import address, line
@@ -19,6 +27,7 @@ _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
 _ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+")
 _DOMAIN: Final = re.compile(r"(?!-)[\w-]+(\.[\w-]+)*", re.ASCII | re.IGNORECASE)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_NOUNS: Final = {bool: "true or false", int: "this number", float: "this number", list: "this list", dict: "this table"}
 LONGEST: Final = timedelta(days=3660)
 
 
@@ -48,7 +57,7 @@ class Section(BaseModel):
 def shown(value: object) -> str:
     """Quote a value of the job file for a sentence: one short line, and no address that may hold a password."""
     if not isinstance(value, str):
-        return f"this {type(value).__name__}"
+        return _NOUNS.get(type(value), "this value")
     return "this address" if "://" in value else f'"{line(value, 60)}"'
 
 
@@ -181,16 +190,16 @@ def unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 Text = Annotated[str, AfterValidator(visible)]
 Name = Annotated[str, AfterValidator(name)]
-Duration = Annotated[timedelta, PlainValidator(duration)]
-SomeTime = Annotated[timedelta, PlainValidator(duration), AfterValidator(some_time)]
-LimitText = Annotated[Limit, PlainValidator(limit)]
+Duration = Annotated[timedelta, BeforeValidator(duration)]
+SomeTime = Annotated[timedelta, BeforeValidator(duration), AfterValidator(some_time)]
+LimitText = Annotated[Limit, BeforeValidator(limit), PlainSerializer(str)]
 Email = Annotated[str, AfterValidator(email)]
 Emails = Annotated[tuple[Email, ...], Field(strict=False, min_length=1), AfterValidator(unique)]
 SomeEmails = Annotated[Emails, BeforeValidator(listed)]
 Domains = Annotated[tuple[Annotated[str, AfterValidator(domain)], ...], Field(strict=False), AfterValidator(unique)]
 Zone = Annotated[str, AfterValidator(zone)]
-FilePath = Annotated[Path, PlainValidator(resolved)]
+FilePath = Annotated[Path, BeforeValidator(resolved)]
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Constant = Annotated[str | int | float | bool, PlainValidator(constant)]
+Constant = Annotated[str | int | float | bool, BeforeValidator(constant)]
 Texts = Annotated[tuple[Text, ...], Field(strict=False, min_length=1), BeforeValidator(listed), AfterValidator(unique)]
