@@ -470,6 +470,7 @@ def test_known_hosts_and_loopback_may_have_credentials(url: str) -> None:
         "https://graph.microsoft.com/",
         "http://www.googleapis.com/",
         "https://www.googleapis.com@evil.example/",
+        "https://user:hunter2@www.googleapis.com/",
         "https://www.googleapis.com.evil.example/",
         "https://localhost.evil.example/",
         "https://www.googleapis.com/?to=evil",
