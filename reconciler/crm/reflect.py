@@ -262,11 +262,16 @@ def _unique_columns(inspector: sa.Inspector, table: str) -> frozenset[str]:
     schema, name = _split(table)
     groups: list[tuple[str | None, ...]] = [_primary_key(inspector, table)]
     try:
-        groups += [tuple(index["column_names"]) for index in inspector.get_indexes(name, schema) if _is_total(index)]
+        groups += [tuple(index["column_names"]) for index in _indexes(inspector, name, schema) if _is_total(index)]
         groups += [tuple(unique["column_names"]) for unique in inspector.get_unique_constraints(name, schema)]
     except (exc.NoSuchTableError, NotImplementedError):
         pass
     return frozenset(group[0] for group in groups if len(group) == 1 and group[0])
+
+
+def _indexes(inspector: sa.Inspector, name: str, schema: str | None) -> list[Any]:
+    automatic = {"include_auto_indexes": True} if inspector.dialect.name == "sqlite" else {}
+    return list(inspector.get_indexes(name, schema, **automatic))
 
 
 def _is_total(index: Any) -> bool:  # noqa: ANN401 -- dialects add their own keys

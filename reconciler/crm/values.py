@@ -77,6 +77,7 @@ class StatusMap:
 
 # ---- text -----------------------------------------------------------------------------------------------------------
 
+_PLAIN = re.compile(r"[!-+\-.-9<-~]{1,320}")  # one word of visible ASCII, without separators and colons
 _SEPARATORS = re.compile(r"[;,]")
 
 
@@ -84,6 +85,8 @@ def addresses(raw: object) -> tuple[str, ...]:
     """Return the addresses of a cell, one or several (separated by `;` or `,`): lower case, sorted, once each."""
     if raw is None:
         return ()
+    if type(raw) is str and _PLAIN.fullmatch(raw):  # the common case costs nothing
+        return (raw.lower(),)
     parts = raw if isinstance(raw, list | tuple) else _SEPARATORS.split(str(raw))
     return tuple(sorted({text.address(str(part)) for part in parts} - {""}))
 
@@ -158,7 +161,9 @@ class Codec:
         self._inclusive = inclusive
         self._resolve = resolve
         self._owners: dict[object, Owner] = {}
+        self._words: dict[object, str | None] = {}
         self._at = {name: position for position, name in enumerate(self.names)}
+        self._times = [(name, self._at[name]) for name in ("start", "end") if name in columns]
         self._limits = {
             name: min(columns[name].length or text.LINE_LIMIT, text.LINE_LIMIT)
             for name in ("title", "location")
@@ -187,15 +192,14 @@ class Codec:
             presence=self._presence(row, status),
             closed=status is Status.CLOSED,
             updated=self._updated(row),
-            origin=_word(row[at["origin"]]) if "origin" in at else None,
+            origin=self._word(row[at["origin"]]) if "origin" in at else None,
             problem="; ".join(problems) or None,
         )
 
     def span(self, row: Row) -> Span | None:
         """Return when a row happens, None when its times can't be read; without an end it ends as it starts."""
         fields: dict[str, Value] = {}
-        owner = self._read_owner(row, fields)
-        self._read_times(row, owner, fields, [])
+        self._read_times(row, self._read_owner(row, fields), fields, [])
         start = fields.get("start")
         if not isinstance(start, str):
             return None
@@ -227,6 +231,11 @@ class Codec:
             zone = zone_named(agent.timezone) if agent else None
         return Owner(agent.email if agent else text.address(name) or None, zone)
 
+    def _word(self, raw: object) -> str | None:
+        if raw is None:
+            return None
+        return self._words.get(raw) or self._words.setdefault(raw, text.line(str(raw), 100))
+
     def _read_owner(self, row: Row, fields: dict[str, Value]) -> Owner:
         owner = self.owner(row[self._at["agent"]] if "agent" in self._at else None)
         if "agent" in self._at:
@@ -234,35 +243,42 @@ class Codec:
         return owner
 
     def _read_times(self, row: Row, owner: Owner, fields: dict[str, Value], problems: list[str]) -> None:
-        at = self._at
-        all_day = False
-        if "all_day" in at:
-            try:
-                all_day = fields["all_day"] = flag(row[at["all_day"]])
-            except ValueError as error:
-                problems.append(f"its all_day {error}")
-        for name in ("start", "end"):
-            if name in at:
-                self._read_time(name, row[at[name]], owner, fields, problems, all_day=all_day)
-        start, end = fields.get("start"), fields.get("end")
-        if isinstance(start, str) and isinstance(end, str) and end < start:
-            problems.append("it ends before it starts")
-
-    def _read_time(
-        self, name: str, raw: object, owner: Owner, fields: dict[str, Value], problems: list[str], *, all_day: bool
-    ) -> None:
         try:
-            if raw is None or raw == "":
-                raise ValueError("is empty")  # noqa: TRY301 -- told like every other mistake in a cell
-            if all_day:
-                is_end = name == "end"
-                fields[name] = canonical_day(raw, end=is_end, inclusive=self._inclusive)
-            else:
-                fields[name] = canonical(raw, owner.zone)
+            all_day = self._read_all_day(row, fields)
+            for name, position in self._times:
+                if all_day:
+                    is_end = name == "end"
+                    fields[name] = canonical_day(row[position], end=is_end, inclusive=self._inclusive)
+                else:
+                    fields[name] = canonical(row[position], owner.zone)
         except ValueError as error:
-            no_zone = str(error) == "has no offset" and self.time.mode is TimeMode.AGENT
-            clause = "is local to an agent whose timezone isn't known" if no_zone else str(error)
-            problems.append(f"its {name} {clause if clause.startswith(('is ', 'has ')) else 'is not a date and time'}")
+            problems.append(self._time_problem(row, fields, str(error)))
+        else:
+            if self._ends_first(fields):
+                problems.append("it ends before it starts")
+
+    def _read_all_day(self, row: Row, fields: dict[str, Value]) -> bool:
+        position = self._at.get("all_day")
+        if position is None:
+            return False
+        raw = row[position]
+        fields["all_day"] = all_day = raw == 1 if type(raw) is int else flag(raw)
+        return all_day
+
+    def _time_problem(self, row: Row, fields: dict[str, Value], clause: str) -> str:
+        """Say which cell could not be read: the first that has no field yet."""
+        cells = ["all_day"] if "all_day" in self._at else []
+        name = next(name for name in [*cells, *(name for name, _ in self._times)] if name not in fields)
+        if row[self._at[name]] in (None, ""):
+            return f"its {name} is empty"
+        if clause == "has no offset" and self.time.mode is TimeMode.AGENT:
+            return f"its {name} is local to an agent whose timezone isn't known"
+        return f"its {name} {clause if clause.startswith(('is ', 'has ')) else 'is not a date and time'}"
+
+    @staticmethod
+    def _ends_first(fields: Mapping[str, Value]) -> bool:
+        start, end = fields.get("start"), fields.get("end")
+        return isinstance(start, str) and isinstance(end, str) and end < start
 
     def _read_texts(self, row: Row, fields: dict[str, Value]) -> None:
         for name, limit in self._limits.items():
@@ -392,7 +408,3 @@ def _parsed(canonical_time: str) -> datetime | date:
 
 def _key(raw: object) -> str | None:
     return None if raw is None or raw == "" else str(raw)
-
-
-def _word(raw: object) -> str | None:
-    return None if raw is None else text.line(str(raw), 100)
