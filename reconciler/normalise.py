@@ -1,4 +1,4 @@
-"""Turn both sides into the same fields: what the CRM would keep of an event is what is compared, digested and written."""
+"""Turn both sides into the same fields: what the CRM would keep of an event is compared, digested and written."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ KEY_LIMIT = 191
 class Terms:
     """What decides how an event becomes a row of the mirror, taken from the job file, the agents and the CRM's shape.
 
-    `relevant` holds the rules that need no code (`client`, `linked`, ...), `titles` the compiled `title:` rules. `people` maps
-    every known address of the brokerage to its agent. `salt` keys the digests of what is not stored. `contact_known` and
-    `key_known` ask the last CRM snapshot.
+    `relevant` holds the rules that need no code (`client`, `linked`, ...), `titles` the compiled `title:` rules.
+    `people` maps every known address of the brokerage to its agent. `salt` keys the digests of what is not stored.
+    `contact_known` and `key_known` ask the last CRM snapshot.
     """
 
     compare: tuple[str, ...]
@@ -81,7 +81,7 @@ class Terms:
 
 
 def compared(policy: Iterable[str], shape: Shape) -> tuple[str, ...]:
-    """Return the fields a job compares, in a fixed order: what the policy names and the CRM has, and always the owner."""
+    """Return the fields a job compares, in a fixed order: what the policy names and the CRM has, always the owner."""
     wanted = set(policy) & shape.mapped | {"agent"}
     if "start" in wanted and "all_day" in shape.mapped:
         wanted.add("all_day")
@@ -94,7 +94,7 @@ def digest(fields: Fields, compare: tuple[str, ...]) -> bytes:
 
 
 def same(name: str, calendar: Value, crm: Value) -> bool:
-    """Tell whether the CRM's value says what the calendar's says. One client of several is enough for a contact column."""
+    """Tell whether the CRM's value says what the calendar's says. Of several clients, one is enough for a contact."""
     if name == "contact" and isinstance(calendar, tuple) and isinstance(crm, tuple):
         return bool(crm) and set(crm) <= set(calendar)
     return calendar == crm
@@ -140,7 +140,7 @@ def key_digest(key: str, salt: bytes) -> bytes:
 
 
 def meeting_of(event: Event, calendar: Calendar, terms: Terms) -> str:
-    """Name the meeting that `event` is a copy of: iCalUID, original start and organizer; its own identity without a UID."""
+    """Name the meeting that `event` is a copy of: iCalUID, original start, organizer; without a UID it is its own."""
     own = f"{calendar.source}:{calendar.agent.email}:{calendar.name}:{event.id}"
     if not event.uid:
         return bounded_key(own)
@@ -202,11 +202,11 @@ def _rules(event: Event, calendar: Calendar, terms: Terms) -> list[tuple[str, Ca
         ("all", lambda: True),
     ]
     asked = [(rule, holds) for rule, holds in rules if rule in terms.relevant]
-    return asked + [(rule, lambda match=match: match(event.title)) for rule, match in terms.titles.items()]  # type: ignore[misc]
+    return asked + [(rule, lambda match=match: match(event.title)) for rule, match in terms.titles.items()]
 
 
 def _is_ours(event: Event, calendar: Calendar, terms: Terms) -> bool:
-    """Tell whether the agent or a colleague organizes `event`, or the agent accepted it: strangers' invitations don't count."""
+    """Tell whether the agent or a colleague organizes `event`, or the agent accepted it."""
     organizer = event.organizer
     if organizer is None or organizer in terms.people or organizer == calendar.agent.email:
         return True
@@ -235,13 +235,17 @@ def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: 
         organizer=owner_of(event.organizer, terms),
         private=event.private,
         declined=event.response is Response.DECLINED,
+        busy=event.busy and event.status is Status.CONFIRMED and event.response is not Response.DECLINED,
         modified=event.modified,
         absence=event.absence,
     )
 
 
 def _fields(event: Event, calendar: Calendar, terms: Terms, zone: str | None) -> dict[str, Value]:
-    fields: dict[str, Value] = {**_times(event, terms.shape, calendar.agent.timezone or zone), "agent": calendar.agent.email}
+    fields: dict[str, Value] = {
+        **_times(event, terms.shape, calendar.agent.timezone or zone),
+        "agent": calendar.agent.email,
+    }
     status = event.status if event.absence is not Absence.CANCELLED else Status.CONFIRMED
     fields["status"] = terms.shape.statuses.get(status, status).value
     if event.private:
@@ -267,6 +271,8 @@ def _midnight(day: date, zone: str | None) -> datetime:
 
 
 def _colleagues(event: Event, calendar: Calendar, terms: Terms) -> tuple[str, ...]:
-    attending = (terms.people.get(attendee.email) for attendee in event.attendees if attendee.response is not Response.DECLINED)
+    attending = (
+        terms.people.get(attendee.email) for attendee in event.attendees if attendee.response is not Response.DECLINED
+    )
     others = {agent.email for agent in attending if agent and agent.role is Role.AGENT} - {calendar.agent.email}
     return tuple(sorted(others))

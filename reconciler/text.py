@@ -1,4 +1,4 @@
-"""Make any text from outside inert and bounded: what a calendar or a CRM says is data, wherever it is shown or stored."""
+"""Make any text from outside inert and bounded: what a calendar or a CRM says is data, wherever it ends up."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import unicodedata
 LINE_LIMIT = 500
 """Characters of a title or location that are kept, whatever its source sends."""
 
-# C0/C1 controls (but tab and newline), DEL, zero-width and bidirectional marks, line/paragraph separators, BOM, interlinear
-# annotation, lone surrogates, and the tag characters that carry invisible text.
+# C0/C1 controls (but tab and newline), DEL, zero-width and bidirectional marks, line/paragraph separators, BOM,
+# interlinear annotation, lone surrogates, and the tag characters that carry invisible text.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )

@@ -1,0 +1,397 @@
+"""Verdicts become findings for people and deltas for the plan. Policy filters here, and says what it held back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from reconciler import patterns
+from reconciler.model import (
+    Absence,
+    Action,
+    Change,
+    Delta,
+    Fields,
+    Finding,
+    Kind,
+    Outcome,
+    Pair,
+    Presence,
+    Record,
+    Remedy,
+    Seen,
+    Severity,
+    Side,
+    Situation,
+    Status,
+    Step,
+    Value,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SOON = timedelta(hours=2)
+"""What starts within this time is fixed and reported as critical."""
+
+SEVERITY: Mapping[Kind, Severity] = {
+    Kind.MISSING_IN_CRM: Severity.HIGH,
+    Kind.RESCHEDULE_NOT_PROPAGATED: Severity.HIGH,
+    Kind.TZ_SHIFT: Severity.HIGH,
+    Kind.ALL_DAY_OFF_BY_ONE: Severity.LOW,
+    Kind.WRONG_OWNER: Severity.MEDIUM,
+    Kind.CONTACT_MISSING: Severity.MEDIUM,
+    Kind.WRONG_CONTACT: Severity.MEDIUM,
+    Kind.FIELD_DRIFT: Severity.INFO,
+    Kind.CANCEL_NOT_PROPAGATED: Severity.HIGH,
+    Kind.ORPHAN_IN_CRM: Severity.HIGH,
+    Kind.STALE_SERIES: Severity.MEDIUM,
+    Kind.REMOVED_BY_HAND: Severity.MEDIUM,
+    Kind.MISSING_IN_CALENDAR: Severity.MEDIUM,
+    Kind.FALSE_CANCEL: Severity.HIGH,
+    Kind.CONFLICT: Severity.MEDIUM,
+    Kind.DUPLICATE_IN_CRM: Severity.MEDIUM,
+    Kind.DOUBLE_BOOKED_AGENT: Severity.MEDIUM,
+    Kind.AMBIGUOUS: Severity.MEDIUM,
+    Kind.QUARANTINED: Severity.MEDIUM,
+    Kind.COVERAGE_GAP: Severity.CRITICAL,
+}
+
+_KINDS: Mapping[Situation, Kind] = {
+    Situation.NEW_IN_CALENDAR: Kind.MISSING_IN_CRM,
+    Situation.NEW_IN_CRM: Kind.MISSING_IN_CALENDAR,
+    Situation.REMOVED_FROM_CRM: Kind.REMOVED_BY_HAND,
+    Situation.REOPENED: Kind.FALSE_CANCEL,
+    Situation.FALSE_CANCEL: Kind.FALSE_CANCEL,
+    Situation.REMOVED_AND_EDITED: Kind.CONFLICT,
+}
+"""What a situation is called in the report, where its fields don't say more."""
+
+_NOT_URGENT = {Kind.FIELD_DRIFT, Kind.ALL_DAY_OFF_BY_ONE, Kind.QUARANTINED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What turns a verdict into something to do: the time, what policy allows, and what the CRM can."""
+
+    now: datetime
+    allow: frozenset[Action]
+    can: frozenset[Action]
+    compare: tuple[str, ...]
+    mapped: frozenset[str]
+    remove: Action = Action.CANCEL
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one pair comes to: its findings, its delta if there is one, and the bucket both sides are counted in."""
+
+    bucket: str
+    findings: tuple[Finding, ...] = ()
+    delta: Delta | None = None
+
+
+QUIET = Outlook("in_sync")
+
+
+def outlook(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
+    """Return the findings, the delta and the count bucket of one judged pair."""
+    match verdict.step:
+        case Step.NOTHING | Step.REFRESH_BASE | Step.FORGET:
+            return QUIET
+        case Step.HOLD:
+            return _held(pair, verdict, context)
+        case Step.FINDING:
+            return Outlook("human", (_finding(pair, verdict, context, _names(pair, verdict), Remedy.HUMAN),))
+        case Step.CONFLICT:
+            return Outlook("conflict", _all_findings(pair, verdict, context))
+        case Step.CREATE | Step.UPDATE | Step.REMOVE:
+            return _proposed(pair, verdict, context)
+
+
+# ---- proposals ------------------------------------------------------------------------------------------------------
+
+
+def _proposed(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
+    """Turn what the table wants written into a delta, or say why it stays a finding."""
+    if (why := _for_a_person(pair, verdict, context)) is not None:
+        return Outlook("human", (_finding(pair, verdict, context, _names(pair, verdict), Remedy.HUMAN, why),))
+    action = _action(verdict, context)
+    held = _not_allowed(action, verdict, context)
+    remedy = Remedy.HOLD if held else Remedy.FIX
+    names = _names(pair, verdict)
+    finding = _finding(pair, verdict, context, names, remedy, held)
+    others = tuple(other for other in _all_findings(pair, verdict, context) if other.remedy is not Remedy.FIX)
+    delta = _delta(pair, verdict, action, finding, context)
+    if held:
+        return Outlook("held", (finding, *others), replace(delta, outcome=Outcome.HELD, why=held))
+    return Outlook(action.value, (finding, *others), delta)
+
+
+def _for_a_person(pair: Pair, verdict: Verdict, context: Context) -> str | None:
+    """Return why nothing is written although the table would: it is over, private, or on the calendar's side."""
+    if _ended(pair, verdict, context):
+        return "it has ended; what is past is reported, never written"
+    if verdict.step is Step.CREATE and pair.seen and pair.seen.private:
+        return "a private event is never copied: enter it by hand if it is an appointment"
+    if verdict.side is Side.CALENDAR or verdict.to_calendar:
+        return "writing to calendars is not possible yet"
+    return None
+
+
+def _ended(pair: Pair, verdict: Verdict, context: Context) -> bool:
+    """Tell whether all there is has ended: what the calendar shows and, for a change, what the CRM holds."""
+    sides = [pair.seen.fields if pair.seen else None, pair.record.fields if pair.record else None]
+    if verdict.step is Step.REMOVE and pair.record:
+        sides = [pair.record.fields]
+    ends = [end for fields in sides if fields and (end := _ends_at(fields)) is not None]
+    return bool(ends) and max(ends) <= context.now
+
+
+def _ends_at(fields: Fields) -> datetime | None:
+    end = fields.get("end") or fields.get("start")
+    if not isinstance(end, str):
+        return None
+    if len(end) == len("2026-11-24"):  # an all-day end is over when it is over everywhere
+        return datetime.fromisoformat(end).replace(tzinfo=UTC) + timedelta(hours=12)
+    return patterns.instant(end)
+
+
+def _action(verdict: Verdict, context: Context) -> Action:
+    match verdict.step:
+        case Step.CREATE:
+            return Action.CREATE
+        case Step.REMOVE:
+            removable = context.remove is Action.CANCEL and Action.CANCEL not in context.can
+            return Action.DELETE if removable else context.remove
+        case _:
+            return Action.UPDATE
+
+
+def _not_allowed(action: Action, verdict: Verdict, context: Context) -> str:
+    if action not in context.allow:
+        return f'held: [policy].allow does not include "{action}"'
+    if action not in context.can:
+        return f"held: this CRM can't {action} records"
+    if verdict.situation is Situation.REOPENED and Action.CANCEL not in context.allow:
+        return 'held: [policy].allow does not include "cancel", so reopening is left to a person'
+    return ""
+
+
+def _delta(pair: Pair, verdict: Verdict, action: Action, finding: Finding, context: Context) -> Delta:
+    seen, record = pair.seen, pair.record
+    want = _want(pair, verdict, action, context)
+    return Delta(
+        action=action,
+        side=Side.CRM,
+        key=_key(pair),
+        kind=finding.kind,
+        severity=finding.severity,
+        agent=finding.agent,
+        event=finding.event,
+        calendar_id=pair.calendar_id,
+        meeting=seen.meeting if seen else pair.link.meeting if pair.link else "",
+        crm_id=record.id if record and action is not Action.CREATE else None,
+        version=record.version if record and action is not Action.CREATE else None,
+        want=want,
+        fields=_changes(action, want, record),
+        start=finding.start or "",
+        seen_digest=seen.digest if seen else b"",
+        finding=finding.key,
+    )
+
+
+def _want(pair: Pair, verdict: Verdict, action: Action, context: Context) -> dict[str, Value]:
+    if pair.seen is None or action in {Action.CANCEL, Action.DELETE}:
+        return {}
+    fields = pair.seen.fields
+    if action is Action.CREATE:
+        return {name: value for name, value in fields.items() if name in context.mapped | {"agent"}}
+    names = set(verdict.to_crm)
+    if names & {"start", "end", "all_day"}:  # times are written together, or half a move could be kept
+        names |= {"start", "end", "all_day"} & context.mapped
+    return {name: fields[name] for name in sorted(names) if name in fields}
+
+
+def _changes(action: Action, want: Fields, record: Record | None) -> dict[str, Change]:
+    before: Fields = record.fields if record else {}
+    if action in {Action.CANCEL, Action.DELETE}:
+        after = Status.CANCELLED.value if action is Action.CANCEL else None
+        return {"status": (before.get("status"), after)}
+    if action is Action.CREATE:
+        return {name: (None, value) for name, value in want.items()}
+    presence = record.presence if record else Presence.ABSENT
+    was = {**before, "status": Status.CANCELLED.value} if presence is Presence.CANCELLED else before
+    return {name: (was.get(name), value) for name, value in want.items() if was.get(name) != value}
+
+
+# ---- findings -------------------------------------------------------------------------------------------------------
+
+
+def _all_findings(pair: Pair, verdict: Verdict, context: Context) -> tuple[Finding, ...]:
+    """Return a finding for each thing about the pair that needs a person."""
+    found = []
+    if verdict.situation is Situation.REMOVED_AND_EDITED or verdict.conflicts:
+        found.append(_finding(pair, verdict, context, verdict.conflicts, Remedy.HUMAN, kind=Kind.CONFLICT))
+    if verdict.foreign and verdict.step is not Step.FINDING:
+        found.append(_finding(pair, verdict, context, verdict.foreign, Remedy.HUMAN))
+    return tuple(found)
+
+
+def _names(pair: Pair, verdict: Verdict) -> tuple[str, ...]:
+    """Return the fields a verdict is about."""
+    if pair.seen is None or pair.record is None:
+        return ()
+    return verdict.to_crm or verdict.to_calendar or verdict.foreign or verdict.conflicts
+
+
+def _finding(
+    pair: Pair,
+    verdict: Verdict,
+    context: Context,
+    names: tuple[str, ...],
+    remedy: Remedy,
+    why: str | None = None,
+    kind: Kind | None = None,
+) -> Finding:
+    seen, record = pair.seen, pair.record
+    kind = kind or kind_of(pair, verdict, names)
+    start = _start(pair)
+    sentence = "; ".join(part for part in (verdict.reason, why) if part) or kind.replace("_", " ")
+    return Finding(
+        key=finding_key(kind, _key(pair)),
+        kind=kind,
+        severity=severity_at(kind, start, context.now),
+        remedy=remedy,
+        why=sentence[0].upper() + sentence[1:] + ".",
+        agent=_agent(pair),
+        event=seen.event if seen else None,
+        crm_id=record.id if record else pair.candidates[0] if len(pair.candidates) == 1 else None,
+        fields=_differences(seen, record, names),
+        start=start,
+        tier=pair.tier,
+    )
+
+
+def finding_key(kind: Kind, subject: str) -> str:
+    """Return the stable key of a finding: the same discrepancy has the same key in every run."""
+    return hashlib.sha256(f"{kind}\n{subject}".encode()).hexdigest()[:12]
+
+
+def kind_of(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> Kind:
+    """Name a situation in the report's vocabulary (DESIGN 6)."""
+    if verdict.situation is Situation.REMOVED_FROM_CALENDAR:
+        by_lookup = pair.seen is not None and pair.seen.absence is Absence.GONE
+        return Kind.ORPHAN_IN_CRM if by_lookup else Kind.CANCEL_NOT_PROPAGATED
+    return _KINDS.get(verdict.situation) or _field_kind(pair, names)
+
+
+def _field_kind(pair: Pair, names: tuple[str, ...]) -> Kind:
+    """Name a difference by its most serious field."""
+    if set(names) & {"start", "end", "all_day"}:
+        return Kind.ALL_DAY_OFF_BY_ONE if _off_by_one(pair) else Kind.RESCHEDULE_NOT_PROPAGATED
+    if "agent" in names:
+        return Kind.WRONG_OWNER
+    if "contact" in names:
+        return Kind.WRONG_CONTACT if pair.record and pair.record.fields.get("contact") else Kind.CONTACT_MISSING
+    return Kind.FIELD_DRIFT
+
+
+def _off_by_one(pair: Pair) -> bool:
+    """Tell whether two all-day sides differ by one day at one end, or both by the same day."""
+    if pair.seen is None or pair.record is None:
+        return False
+    days = [_day(side.get(name)) for name in ("start", "end") for side in (pair.seen.fields, pair.record.fields)]
+    if any(day is None for day in days):
+        return False
+    start, crm_start, end, crm_end = (day for day in days if day is not None)
+    return {abs(crm_start - start), abs(crm_end - end)} <= {timedelta(), timedelta(days=1)}
+
+
+def _day(value: object) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) and len(value) == len("2026-11-24") else None
+
+
+def severity_at(kind: Kind, start: str | None, now: datetime) -> Severity:
+    begins = patterns.instant(start)
+    if begins is not None and now <= begins <= now + SOON and kind not in _NOT_URGENT:
+        return Severity.CRITICAL
+    return SEVERITY[kind]
+
+
+def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
+    """Say why a pair is left alone. What stands in an unobserved calendar is said once, for the calendar."""
+    if set(pair.holds) & {"unobserved", "organizer_unobserved"}:
+        return Outlook("held")
+    kind, why, remedy = _hold_kind(pair, verdict)
+    finding = _finding(pair, replace(verdict, reason=""), context, (), remedy, why, kind)
+    return Outlook("human" if remedy is Remedy.HUMAN else "held", (finding,))
+
+
+_STALE = "the rule of its series was changed or cut; the record still stands"
+_CUT = "its series was changed while records of the old rule still stand"
+_UNSEEN = "the calendar was read whole and does not show it; that alone is no evidence"
+_FLAPPING = "we wrote this three times in seven days and something undoes it"
+
+
+def _hold_kind(pair: Pair, verdict: Verdict) -> tuple[Kind, str, Remedy]:
+    cases = (
+        ("ambiguous" in pair.holds, Kind.AMBIGUOUS, _ambiguity(pair)),
+        ("quarantined" in pair.holds, Kind.QUARANTINED, _unreadable(pair)),
+        (pair.seen is not None and pair.seen.stale, Kind.STALE_SERIES, _STALE),
+        (patterns.STALE_SERIES in pair.holds, Kind.STALE_SERIES, _CUT),
+        (verdict.reason == "unseen", Kind.ORPHAN_IN_CRM, _UNSEEN),
+        (patterns.FLAPPING in pair.holds, _field_kind(pair, ()), _FLAPPING),
+    )
+    for holds, kind, why in cases:
+        if holds:
+            return kind, why, Remedy.HUMAN
+    waits = "changed a moment ago; left to the live integration until it settles"
+    return (Kind.MISSING_IN_CRM if pair.record is None else Kind.RESCHEDULE_NOT_PROPAGATED), waits, Remedy.HOLD
+
+
+def _ambiguity(pair: Pair) -> str:
+    many = ", ".join(pair.candidates[:5])
+    if pair.tier is not None:
+        return f"it may be CRM record {many} (same agent, client and time): `reconcile link --suggested` will pair them"
+    return f"its key leads to CRM record {many}, which belongs to another agent, another event or is not the only one"
+
+
+def _unreadable(pair: Pair) -> str:
+    problem = pair.record.problem if pair.record else None
+    return f"the CRM row can't be read: {problem}" if problem else "the event can't be read any more"
+
+
+def _agent(pair: Pair) -> str | None:
+    if pair.calendar:
+        return pair.calendar.agent.email
+    agent = pair.record.fields.get("agent") if pair.record else None
+    return agent if isinstance(agent, str) else None
+
+
+def _key(pair: Pair) -> str:
+    """Return the name of a pair that stays the same over runs: the source key, else the record's."""
+    if pair.seen and pair.seen.keys:
+        return pair.seen.keys[0]
+    if pair.record:
+        return pair.record.key or f"crm:{pair.record.id}"
+    return pair.link.meeting if pair.link else pair.seen.event if pair.seen else ""
+
+
+def _start(pair: Pair) -> str | None:
+    for side in (pair.seen, pair.record):
+        start = side.fields.get("start") if side else None
+        if isinstance(start, str):
+            return start
+    return None
+
+
+def _differences(seen: Seen | None, record: Record | None, names: Iterable[str]) -> dict[str, Change]:
+    """Return (CRM, calendar) for each name: before and after, seen from the CRM."""
+    ours: Fields = seen.fields if seen else {}
+    theirs: Fields = record.fields if record else {}
+    return {name: (theirs.get(name), ours.get(name)) for name in names}

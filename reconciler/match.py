@@ -1,0 +1,98 @@
+"""Which event belongs to which CRM record, and which copy of a meeting speaks for it. "Ambiguous" is an answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.model import Pair, Presence, Record, Seen, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+NATURAL_SECONDS = 300
+"""How far apart two starts may be for the natural key (DESIGN 5)."""
+
+AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One calendar's copy of a meeting. `linked` says that the meeting's link hangs on this copy."""
+
+    calendar: int
+    agent: str
+    seen: Seen
+    linked: bool = False
+
+
+def elect(copies: Iterable[Copy]) -> Copy:
+    """Return the copy that speaks for a meeting: alive first, the organizer's, the linked one, by address."""
+    return min(copies, key=_claim_to_speak)
+
+
+def _claim_to_speak(copy: Copy) -> tuple[bool, bool, bool, bool, bool, str, int]:
+    seen = copy.seen
+    return (
+        seen.absence is not None,
+        seen.organizer != copy.agent,
+        not copy.linked,
+        seen.declined,
+        not (seen.absence is None or seen.absence.is_evidence),
+        copy.agent,
+        copy.calendar,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The records that may belong to an event: by its keys, and by agent, client and time.
+
+    `spoken_for` names those that another event is linked to already.
+    """
+
+    by_key: Sequence[Record] = ()
+    natural: Sequence[Record] = ()
+    spoken_for: frozenset[str] = frozenset()
+
+
+def match(pair: Pair, candidates: Candidates) -> Pair:
+    """Return `pair` (an event without a link) with its record, or held as ambiguous, or alone: then it is new.
+
+    An exact key adopts, if the agent is the same; the natural key only suggests.
+    """
+    seen = pair.seen
+    if seen is None:
+        return pair
+    keyed = {record.id: record for record in candidates.by_key}
+    if len(keyed) > 1:
+        return _ambiguous(pair, keyed)
+    if keyed:
+        (record,) = keyed.values()
+        if record.fields.get("agent") != seen.fields.get("agent") or record.id in candidates.spoken_for:
+            return _ambiguous(pair, keyed)
+        return replace(pair, record=record, tier=Tier.KEY if record.key == seen.keys[0] else Tier.UID)
+    nearby = {record.id: record for record in candidates.natural if is_natural(seen, record)}
+    return _ambiguous(pair, nearby, Tier.NATURAL) if nearby else pair
+
+
+def is_natural(seen: Seen, record: Record) -> bool:
+    """Tell whether a record may be this event: same agent, one client in common, start within five minutes."""
+    if record.presence is not Presence.LIVE or record.fields.get("agent") != seen.fields.get("agent"):
+        return False
+    theirs, ours = record.fields.get("contact"), seen.fields.get("contact")
+    return isinstance(theirs, tuple) and isinstance(ours, tuple) and bool(set(theirs) & set(ours))
+
+
+def _ambiguous(pair: Pair, candidates: Iterable[str], tier: Tier | None = None) -> Pair:
+    return replace(pair, tier=tier, holds=(*pair.holds, AMBIGUOUS), candidates=tuple(sorted(candidates)))
+
+
+def one_claim_each(pairs: Sequence[Pair]) -> list[Pair]:
+    """Hold all pairs that claim the same record: two candidates are ambiguous, never a guess."""
+    claims = Counter(pair.record.id for pair in pairs if pair.record)
+    return [
+        replace(_ambiguous(pair, [pair.record.id]), record=None) if pair.record and claims[pair.record.id] > 1 else pair
+        for pair in pairs
+    ]

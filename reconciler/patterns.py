@@ -1,0 +1,180 @@
+"""What only a group shows: an agent's constant shift, duplicates, double bookings, cut series, flapping."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from reconciler.model import Fields, Pair, Presence, Record, Seen, Step, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+QUARTER = timedelta(minutes=15)
+LONGEST_SHIFT = timedelta(hours=14)
+SYSTEMIC = 3
+OVERLAP = timedelta(minutes=10)
+SAME_TIME = timedelta(minutes=5)
+FLAPS = 3
+
+TZ_SHIFT = "tz_shift"
+STALE_SERIES = "stale_series"
+FLAPPING = "flapping"
+
+Judged = tuple[Pair, Verdict]
+
+
+def instant(value: object) -> datetime | None:
+    """Read a canonical time of `Fields` back: an aware UTC datetime, None for a date or nothing."""
+    if not isinstance(value, str) or len(value) <= len("2026-11-24"):
+        return None
+    return datetime.fromisoformat(value).astimezone(UTC)
+
+
+# ---- constant shift -------------------------------------------------------------------------------------------------
+
+
+def shift(calendar: Fields, crm: Fields) -> timedelta | None:
+    """Return by how much a record is off, if it looks like a zone mistake: whole quarters, up to 14 h, same length."""
+    times = [instant(side.get(name)) for side in (calendar, crm) for name in ("start", "end")]
+    if None in times:
+        return None
+    start, end, crm_start, crm_end = (moment for moment in times if moment is not None)
+    off = crm_start - start
+    if crm_end - end != off or not off or abs(off) > LONGEST_SHIFT or off % QUARTER:
+        return None
+    return off
+
+
+@dataclass(frozen=True, slots=True)
+class Shifted:
+    """Records of one agent that are all off by the same amount."""
+
+    agent: str
+    off: timedelta
+    pairs: tuple[Pair, ...]
+
+
+def shifts(judged: Iterable[Judged], linked: Mapping[str, int]) -> list[Shifted]:
+    """Group differing pairs by agent and shift: three or more, or over half of the agent's linked records (two)."""
+    groups: defaultdict[tuple[str, timedelta], list[Pair]] = defaultdict(list)
+    for pair, verdict in judged:
+        if verdict.step not in {Step.UPDATE, Step.FINDING, Step.CONFLICT} or pair.seen is None or pair.record is None:
+            continue
+        off = shift(pair.seen.fields, pair.record.fields)
+        if off is not None and pair.record.presence is Presence.LIVE:
+            groups[str(pair.seen.fields.get("agent")), off].append(pair)
+    return [
+        Shifted(agent, off, tuple(pairs))
+        for (agent, off), pairs in sorted(groups.items())
+        if len(pairs) >= SYSTEMIC or (len(pairs) > 1 and len(pairs) * 2 > linked.get(agent, 0))
+    ]
+
+
+# ---- series ---------------------------------------------------------------------------------------------------------
+
+
+def cut_series(judged: Iterable[Judged]) -> set[tuple[int | None, str]]:
+    """Return the series (calendar, series) whose rule no longer makes an occurrence that the CRM still holds."""
+    return {
+        (pair.calendar_id, pair.seen.series)
+        for pair, _ in judged
+        if pair.seen and pair.seen.series and pair.seen.stale and pair.record and pair.record.presence is Presence.LIVE
+    }
+
+
+def hold_new_occurrences(judged: Sequence[Judged], cut: set[tuple[int | None, str]]) -> list[Judged]:
+    """Hold the creates of a cut series: a moved series must not leave its old records and make new ones beside them."""
+    return [
+        (replace(pair, holds=(*pair.holds, STALE_SERIES)), Verdict(verdict.situation, Step.HOLD, reason=STALE_SERIES))
+        if verdict.step is Step.CREATE and pair.seen and (pair.calendar_id, pair.seen.series) in cut
+        else (pair, verdict)
+        for pair, verdict in judged
+    ]
+
+
+# ---- duplicates and double bookings ---------------------------------------------------------------------------------
+
+
+def duplicates(records: Iterable[Record]) -> list[tuple[Record, ...]]:
+    """Group live records of one owner that start within five minutes for the same client, or share a key."""
+    near: defaultdict[tuple[object, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.presence is not Presence.LIVE or record.closed:
+            continue
+        for mark in _marks(record):
+            near[record.fields.get("agent"), mark].append(record)
+    groups = {tuple(run) for sharing in near.values() for run in _runs(sharing)}
+    return _maximal(groups)
+
+
+def _marks(record: Record) -> list[str]:
+    contact = record.fields.get("contact")
+    marks = [f"contact:{address}" for address in contact] if isinstance(contact, tuple) else []
+    return marks + ([f"key:{record.key}"] if record.key else [])
+
+
+def _runs(records: list[Record]) -> list[list[Record]]:
+    """Cut records that share a mark into runs whose neighbours start within five minutes of each other."""
+    timed = sorted(((instant(record.fields.get("start")), record) for record in records), key=_by_start)
+    runs: list[list[Record]] = []
+    for index, (start, record) in enumerate(timed):
+        before = timed[index - 1][0] if index else None
+        if start and before and start - before <= SAME_TIME:
+            runs[-1].append(record)
+        else:
+            runs.append([record])
+    return [run for run in runs if len(run) > 1]
+
+
+def _by_start(timed: tuple[datetime | None, Record]) -> tuple[datetime, str]:
+    return (timed[0] or datetime.min.replace(tzinfo=UTC), timed[1].id)
+
+
+def _maximal(groups: set[tuple[Record, ...]]) -> list[tuple[Record, ...]]:
+    """Drop groups that lie inside another one (the same two rows share a client and a key)."""
+    by_ids = {frozenset(record.id for record in group): group for group in groups}
+    return [
+        tuple(sorted(group, key=lambda record: record.id))
+        for ids, group in sorted(by_ids.items(), key=lambda item: sorted(item[0]))
+        if not any(ids < other for other in by_ids)
+    ]
+
+
+def double_bookings(events: Iterable[tuple[str, Seen]]) -> list[tuple[str, Seen, Seen]]:
+    """Return pairs of one agent's busy, timed events of different meetings that overlap by ten minutes or more."""
+    diaries: defaultdict[str, list[Seen]] = defaultdict(list)
+    for agent, seen in events:
+        if seen.busy and seen.absence is None and not seen.span.all_day:
+            diaries[agent].append(seen)
+    return [(agent, *clash) for agent, diary in sorted(diaries.items()) for clash in _clashes(diary)]
+
+
+def _clashes(diary: list[Seen]) -> list[tuple[Seen, Seen]]:
+    """Compare each event with the one running longest before it: every clash shows, the work stays linear."""
+    found = []
+    ordered = sorted(
+        {seen.meeting or seen.event: seen for seen in diary}.values(),
+        key=lambda seen: (seen.span.starts_at, seen.event),
+    )
+    longest = ordered[0] if ordered else None
+    for _, seen in pairwise(ordered):
+        if longest and min(longest.span.ends_at, seen.span.ends_at) - seen.span.starts_at >= OVERLAP:
+            found.append((longest, seen))
+        if longest is None or seen.span.ends_at > longest.span.ends_at:
+            longest = seen
+    return found
+
+
+# ---- flapping -------------------------------------------------------------------------------------------------------
+
+
+def flapping(writes: Iterable[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
+    """Return the (record, content) pairs that we already wrote three times within the seven days `writes` covers."""
+    counts: defaultdict[tuple[str, bytes], int] = defaultdict(int)
+    for write in writes:
+        counts[write] += 1
+    return {write for write, times in counts.items() if times >= FLAPS}
