@@ -6,12 +6,42 @@ Policy, limits and capabilities filter verdicts afterwards; they never change th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from reconciler import normalise
-from reconciler.model import Direction, First, Link, Pair, Presence, Record, Seen, Side, Situation, Step, Verdict
+from reconciler.model import (
+    Absence,
+    Direction,
+    Fields,
+    First,
+    Link,
+    Pair,
+    Presence,
+    Record,
+    Seen,
+    Side,
+    Situation,
+    Step,
+    Verdict,
+)
 
 UNSETTLED = "unsettled"
 """The one hold that does not matter while both sides agree."""
+
+UNSEEN = Verdict(Situation.HOLD, Step.HOLD, reason="unseen")
+QUARANTINED = Verdict(Situation.HOLD, Step.HOLD, reason="quarantined")
+LEFT_WINDOW = Verdict(Situation.HOLD, Step.HOLD, reason="left_window")
+
+_TIMES = frozenset({"start", "end", "all_day"})
+"""They are written together, so they are judged together: half a move of a person's must not be overwritten."""
+
+_OWN_SPELLING = frozenset({"title", "location", "participants"})
+"""Fields that a CRM may keep in its own spelling; anything else that differs was not agreed on."""
+
+_LEFT_OUT_WHEN_EMPTY = frozenset({"contact", "participants"})
+"""Fields whose absence from a base means that they were empty, not that nobody looked."""
+
+_QUIET = frozenset({Step.NOTHING, Step.REFRESH_BASE, Step.FORGET})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,147 +53,213 @@ class Rules:
     compare: tuple[str, ...]
 
 
-UNSEEN = Verdict(Situation.HOLD, Step.HOLD, reason="unseen")
-
-
 def decide(pair: Pair, rules: Rules) -> Verdict:
-    """Return what the table says of `pair`. A hold wins over everything but a pair that needs nothing."""
+    """Return what the table says of `pair`. A hold wins over everything but an unsettled pair that needs nothing."""
     verdict = _table(pair, rules)
-    quiet = verdict.step in {Step.NOTHING, Step.REFRESH_BASE, Step.FORGET}
-    if not pair.holds or (quiet and set(pair.holds) == {UNSETTLED}):
+    if not pair.holds or (verdict.step in _QUIET and set(pair.holds) == {UNSETTLED}):
         return verdict
     return Verdict(Situation.HOLD, Step.HOLD, reason=", ".join(pair.holds))
 
 
 def _table(pair: Pair, rules: Rules) -> Verdict:
     seen, record, link = pair.seen, pair.record, pair.link
-    if seen is not None and seen.absence is None and not seen.declined:
+    if seen is not None and _is_live(seen):
         return _live(seen, record, link, rules)
     if record is None or record.presence is not Presence.LIVE:
-        known = seen is not None and (seen.absence is None or seen.absence.is_evidence)
-        return Verdict(Situation.IN_SYNC, Step.FORGET if link and known else Step.NOTHING)
-    if seen is None:
-        return UNSEEN if link else _new_in_crm(rules)
-    if seen.absence is None:
-        return Verdict(Situation.REMOVED_FROM_CALENDAR, Step.FINDING, reason="the agent declined it")
-    return _removed(seen, record, link, rules) if seen.absence.is_evidence else UNSEEN
+        return _over(seen, link)
+    if record.problem:
+        return QUARANTINED
+    if seen is None and link is None:
+        return _new_in_crm(rules)
+    if seen is None or seen.relevance is None:
+        return UNSEEN
+    return _not_live(seen, record, link, rules)
+
+
+def _is_live(seen: Seen) -> bool:
+    """Tell whether the calendar shows an appointment; of an irrelevant event nothing is known to compare."""
+    return seen.absence is None and not seen.declined and seen.relevance is not None
+
+
+# ---- alive in the calendar ------------------------------------------------------------------------------------------
 
 
 def _live(seen: Seen, record: Record | None, link: Link | None, rules: Rules) -> Verdict:
     if record is None or record.presence is Presence.ABSENT:
-        return _absent_in_crm(link, rules)
+        return _absent_in_crm(record, link, rules)
+    if record.problem:
+        return QUARANTINED
     if record.presence is Presence.CANCELLED:
         return _cancelled_in_crm(seen, record, link, rules)
-    differing = _differing(seen, record, link, rules)
-    if not differing:
-        agreed = link is not None and link.base == seen.fields and link.base_crm == record.fields
-        return Verdict(Situation.IN_SYNC, Step.NOTHING if agreed else Step.REFRESH_BASE)
-    if link is None or link.base is None:
-        return _unagreed(seen, record, differing, rules)
-    return _three_way(seen, record, link, differing, rules)
+    apart = _who_moved(seen, record, link, rules.compare)
+    if not apart:
+        return Verdict(Situation.IN_SYNC, Step.NOTHING if _is_base(seen, record, link, rules) else Step.REFRESH_BASE)
+    return _differ(apart, seen, record, rules)
 
 
-def _differing(seen: Seen, record: Record, link: Link | None, rules: Rules) -> tuple[str, ...]:
-    """Return the fields that differ, but for those both sides were last agreed to spell differently."""
-    differing = normalise.differing(seen.fields, record.fields, rules.compare)
-    if link is None or link.base is None:
-        return differing
-    return tuple(
-        name for name in differing if _moved(seen, record, link, name) != (False, False) or name not in link.base
+def _is_base(seen: Seen, record: Record, link: Link | None, rules: Rules) -> bool:
+    """Tell whether the base already says, in both spellings, what both sides say."""
+    if link is None or link.base is None or link.base_crm is None:
+        return False
+    base, base_crm = link.base, link.base_crm
+    return all(
+        seen.fields.get(name) == base.get(name) and record.fields.get(name) == base_crm.get(name)
+        for name in rules.compare
     )
 
 
-def _moved(seen: Seen, record: Record, link: Link, name: str) -> tuple[bool, bool]:
-    """Tell whether `name` moved away from the base on the calendar's and on the CRM's side."""
-    base, base_crm = link.base or {}, link.base_crm or {}
-    return seen.fields.get(name) != base.get(name), record.fields.get(name) != base_crm.get(name)
+class _Moved(StrEnum):
+    """Which side moved a field away from base."""
+
+    CALENDAR = "in the calendar"
+    CRM = "in the CRM"
+    BOTH = "on both sides"
+    NEVER = "never agreed before"
 
 
-def _unagreed(seen: Seen, record: Record, differing: tuple[str, ...], rules: Rules) -> Verdict:
-    """Settle a pair that never agreed by `policy.first`."""
-    situation = Situation.UNAGREED
-    newer = seen.modified is not None and record.updated is not None and seen.modified > record.updated
-    wins = rules.first is First.CALENDAR or (rules.first is First.NEWER and newer)
-    if record.closed:
-        return Verdict(situation, Step.FINDING, foreign=differing, reason="the CRM has recorded an outcome")
-    if rules.direction is Direction.CALENDAR_TO_CRM and wins:
-        return Verdict(
-            situation, Step.UPDATE, to_crm=differing, reason="never agreed before; the calendar wins (policy.first)"
-        )
-    older = seen.modified is not None and record.updated is not None and not newer
-    if rules.direction is Direction.CRM_TO_CALENDAR and rules.first is First.NEWER and older:
-        return Verdict(
-            situation, Step.UPDATE, to_calendar=differing, reason="never agreed before; the CRM is newer (policy.first)"
-        )
-    return Verdict(
-        situation, Step.FINDING, foreign=differing, reason="both sides never agreed and it is not known who is right"
-    )
-
-
-def _three_way(seen: Seen, record: Record, link: Link, differing: tuple[str, ...], rules: Rules) -> Verdict:
-    moved = {
-        name: _moved(seen, record, link, name) if name in (link.base or {}) else (True, True) for name in differing
+def _who_moved(seen: Seen, record: Record, link: Link | None, compare: tuple[str, ...]) -> dict[str, _Moved]:
+    """Say of each field in which both sides really differ who moved it."""
+    found = {
+        name: moved
+        for name in normalise.differing(seen.fields, record.fields, compare)
+        if (moved := _moved(name, seen, record, link)) is not None
     }
-    conflicts = tuple(name for name, who in moved.items() if who == (True, True))
-    calendar = tuple(name for name, who in moved.items() if who == (True, False))
-    crm = tuple(name for name, who in moved.items() if who == (False, True))
-    situation = _situation(conflicts, calendar)
-    writes_crm = rules.direction is not Direction.CRM_TO_CALENDAR and not record.closed
-    to_crm = calendar if writes_crm else ()
+    if len({found[name] for name in _TIMES & found.keys()}) > 1:
+        found |= dict.fromkeys(_TIMES & found.keys(), _Moved.BOTH)
+    return found
+
+
+def _moved(name: str, seen: Seen, record: Record, link: Link | None) -> _Moved | None:
+    """Say who moved one field that differs; None where both sides were agreed to spell it differently."""
+    if link is None or link.base is None:
+        return _Moved.NEVER
+    base: Fields = link.base
+    base_crm: Fields = link.base_crm or {}
+    if name not in base and name not in base_crm and name not in _LEFT_OUT_WHEN_EMPTY:
+        return _Moved.NEVER
+    match seen.fields.get(name) != base.get(name), record.fields.get(name) != base_crm.get(name):
+        case True, True:
+            return _Moved.BOTH
+        case True, False:
+            return _Moved.CALENDAR
+        case False, True:
+            return _Moved.CRM
+        case _:
+            return None if name in _OWN_SPELLING else _Moved.NEVER
+
+
+def _differ(apart: dict[str, _Moved], seen: Seen, record: Record, rules: Rules) -> Verdict:
+    """Let each field travel the way this direction allows; what may not is a finding, what clashes a conflict."""
+    by = {moved: tuple(name for name, who in apart.items() if who is moved) for moved in _Moved}
+    first = _first(seen, record, rules)
+    calendar = by[_Moved.CALENDAR] + (by[_Moved.NEVER] if first is Side.CALENDAR else ())
+    crm = by[_Moved.CRM] + (by[_Moved.NEVER] if first is Side.CRM else ())
+    conflicts = by[_Moved.BOTH]
+    to_crm = calendar if rules.direction is not Direction.CRM_TO_CALENDAR and not record.closed else ()
     to_calendar = crm if rules.direction is not Direction.CALENDAR_TO_CRM else ()
-    foreign = tuple(name for name in calendar + crm if name not in to_crm and name not in to_calendar)
-    step = Step.UPDATE if to_crm or to_calendar else Step.CONFLICT if conflicts else Step.FINDING
     return Verdict(
-        situation,
-        step,
-        None,
-        to_crm,
-        to_calendar,
-        conflicts,
-        foreign,
-        _who(calendar, crm, conflicts, closed=record.closed),
+        _situation(by),
+        Step.UPDATE if to_crm or to_calendar else Step.CONFLICT if conflicts else Step.FINDING,
+        to_crm=to_crm,
+        to_calendar=to_calendar,
+        conflicts=conflicts,
+        foreign=tuple(name for name in apart if name not in {*to_crm, *to_calendar, *conflicts}),
+        reason=_why(by, first, closed=record.closed),
     )
 
 
-def _situation(conflicts: tuple[str, ...], calendar: tuple[str, ...]) -> Situation:
-    if conflicts:
+def _situation(by: dict[_Moved, tuple[str, ...]]) -> Situation:
+    if by[_Moved.BOTH]:
         return Situation.BOTH_CHANGED
-    return Situation.CALENDAR_CHANGED if calendar else Situation.CRM_CHANGED
+    if by[_Moved.CALENDAR]:
+        return Situation.CALENDAR_CHANGED
+    return Situation.CRM_CHANGED if by[_Moved.CRM] else Situation.UNAGREED
 
 
-def _who(calendar: tuple[str, ...], crm: tuple[str, ...], conflicts: tuple[str, ...], *, closed: bool) -> str:
-    said = [
-        f"{', '.join(names)} changed {where}"
-        for names, where in ((calendar, "in the calendar"), (crm, "in the CRM"), (conflicts, "on both sides"))
-        if names
-    ]
-    return "; ".join(said) + ("; the CRM has recorded an outcome" if closed else "")
+def _first(seen: Seen, record: Record, rules: Rules) -> Side | None:
+    """Return whose word counts where both sides never agreed (`policy.first`); None leaves it to a person."""
+    if rules.first is First.REPORT or rules.direction is Direction.TWO_WAY or record.closed:
+        return None
+    if rules.direction is Direction.CALENDAR_TO_CRM:
+        return Side.CALENDAR if rules.first is First.CALENDAR or _is_newer(seen, record) else None
+    known = seen.modified is not None and record.updated is not None
+    return Side.CRM if rules.first is First.NEWER and known and not _is_newer(seen, record) else None
+
+
+def _is_newer(seen: Seen, record: Record) -> bool:
+    """Tell whether the calendar's side is known to have changed after the record."""
+    return seen.modified is not None and record.updated is not None and seen.modified > record.updated
+
+
+def _why(by: dict[_Moved, tuple[str, ...]], first: Side | None, *, closed: bool) -> str:
+    said = [f"{', '.join(names)} changed {moved}" for moved, names in by.items() if names and moved is not _Moved.NEVER]
+    if by[_Moved.NEVER]:
+        winner = {
+            Side.CALENDAR: "the calendar wins (policy.first)",
+            Side.CRM: "the CRM is newer (policy.first)",
+            None: "it is not known who is right",
+        }[first]
+        said.append(f"{', '.join(by[_Moved.NEVER])} never agreed before, {winner}")
+    if closed:
+        said.append("the CRM has recorded an outcome")
+    return "; ".join(said)
 
 
 def _cancelled_in_crm(seen: Seen, record: Record, link: Link | None, rules: Rules) -> Verdict:
     if link and link.cancelled_by_us:
-        if rules.direction is Direction.CALENDAR_TO_CRM:
-            changed = normalise.differing(seen.fields, record.fields, rules.compare)
-            fields = tuple(dict.fromkeys(("status", *changed)))
-            return Verdict(
-                Situation.REOPENED, Step.UPDATE, to_crm=fields, reason="we cancelled it and the event is back"
-            )
-        return Verdict(Situation.REOPENED, Step.FINDING, reason="we cancelled it and the event is back")
+        return _reopened(seen, record, link, rules)
     reason = "cancelled in the CRM, alive in the calendar"
     if rules.direction is Direction.CRM_TO_CALENDAR:
         return Verdict(Situation.FALSE_CANCEL, Step.REMOVE, Side.CALENDAR, reason=reason)
     return Verdict(Situation.FALSE_CANCEL, Step.FINDING, reason=reason)
 
 
-def _absent_in_crm(link: Link | None, rules: Rules) -> Verdict:
+def _reopened(seen: Seen, record: Record, link: Link, rules: Rules) -> Verdict:
+    """Take our own cancel back, with what moved in the calendar since; what a person edited meanwhile stays theirs."""
+    reason = "we cancelled it and the event is back"
+    if rules.direction is not Direction.CALENDAR_TO_CRM:
+        return Verdict(Situation.REOPENED, Step.FINDING, reason=reason)
+    apart = _who_moved(seen, record, link, tuple(name for name in rules.compare if name != "status"))
+    ours = tuple(name for name, who in apart.items() if who in {_Moved.CALENDAR, _Moved.NEVER})
+    return Verdict(
+        Situation.REOPENED,
+        Step.UPDATE,
+        to_crm=("status", *ours),
+        conflicts=tuple(name for name, who in apart.items() if who is _Moved.BOTH),
+        foreign=tuple(name for name, who in apart.items() if who is _Moved.CRM),
+        reason=reason,
+    )
+
+
+def _absent_in_crm(record: Record | None, link: Link | None, rules: Rules) -> Verdict:
     if link is None:
-        if rules.direction is Direction.CRM_TO_CALENDAR:
-            return Verdict(Situation.NEW_IN_CALENDAR, Step.FINDING, reason="the CRM has no record of it")
-        return Verdict(Situation.NEW_IN_CALENDAR, Step.CREATE, Side.CRM, reason="the CRM has no record of it")
-    reason = "the record was removed from the CRM"
+        step = Step.FINDING if rules.direction is Direction.CRM_TO_CALENDAR else Step.CREATE
+        side = Side.CRM if step is Step.CREATE else None
+        return Verdict(Situation.NEW_IN_CALENDAR, step, side, reason="the CRM has no record of it")
     if rules.direction is Direction.CALENDAR_TO_CRM:
+        return Verdict(Situation.REMOVED_FROM_CRM, Step.FINDING, reason="the record was removed from the CRM")
+    if record is None:  # a snapshot that lacks it is no evidence; a record that says it is deleted is
+        reason = "the CRM does not show its record any more; that alone is no evidence"
         return Verdict(Situation.REMOVED_FROM_CRM, Step.FINDING, reason=reason)
-    return Verdict(Situation.REMOVED_FROM_CRM, Step.REMOVE, Side.CALENDAR, reason=reason)
+    return Verdict(Situation.REMOVED_FROM_CRM, Step.REMOVE, Side.CALENDAR, reason="the record was removed from the CRM")
+
+
+# ---- not alive in the calendar --------------------------------------------------------------------------------------
+
+
+def _over(seen: Seen | None, link: Link | None) -> Verdict:
+    """Let a pair rest of which no side is alive. Its link is kept while the calendar's side is merely unseen."""
+    known = seen is not None and (seen.absence is None or seen.absence.is_evidence)
+    return Verdict(Situation.IN_SYNC, Step.FORGET if link and known else Step.NOTHING)
+
+
+def _not_live(seen: Seen, record: Record, link: Link | None, rules: Rules) -> Verdict:
+    if seen.absence is None:
+        return Verdict(Situation.REMOVED_FROM_CALENDAR, Step.FINDING, reason="the agent declined it")
+    if seen.absence is Absence.LEFT_WINDOW:  # it is where it was last seen: at most the record moved
+        moved = _who_moved(seen, record, link, rules.compare)
+        return LEFT_WINDOW if moved else Verdict(Situation.IN_SYNC, Step.NOTHING)
+    return _removed(seen, record, link, rules) if seen.absence.is_evidence else UNSEEN
 
 
 def _removed(seen: Seen, record: Record, link: Link | None, rules: Rules) -> Verdict:
@@ -173,14 +269,23 @@ def _removed(seen: Seen, record: Record, link: Link | None, rules: Rules) -> Ver
     if rules.direction is Direction.CRM_TO_CALENDAR:
         return Verdict(situation, Step.FINDING, reason=gone)
     if link is None or link.base is None:
-        newer = seen.modified is not None and record.updated is not None and seen.modified > record.updated
-        step = Step.REMOVE if newer and rules.first is not First.REPORT else Step.FINDING
-        unsure = "" if newer else "; never agreed before, and the cancellation is not known to be newer than the record"
-        return Verdict(situation, step, Side.CRM if step is Step.REMOVE else None, reason=gone + unsure)
-    edited = tuple(name for name in rules.compare if record.fields.get(name) != (link.base_crm or {}).get(name))
+        return _removed_unagreed(seen, record, rules, gone)
+    base_crm = link.base_crm or {}
+    edited = tuple(name for name in rules.compare if record.fields.get(name) != base_crm.get(name))
     if edited:
         reason = f"{gone}; {', '.join(edited)} edited in the CRM"
         return Verdict(Situation.REMOVED_AND_EDITED, Step.CONFLICT, conflicts=edited, reason=reason)
+    return Verdict(situation, Step.REMOVE, Side.CRM, reason=gone)
+
+
+def _removed_unagreed(seen: Seen, record: Record, rules: Rules, gone: str) -> Verdict:
+    """Remove what never agreed only if the cancellation is known to be newer than the record."""
+    situation = Situation.REMOVED_FROM_CALENDAR
+    if not _is_newer(seen, record):
+        unsure = f"{gone}; never agreed before, and the cancellation is not known to be newer than the record"
+        return Verdict(situation, Step.FINDING, reason=unsure)
+    if rules.first is First.REPORT:
+        return Verdict(situation, Step.FINDING, reason=f"{gone}; never agreed before (policy.first)")
     return Verdict(situation, Step.REMOVE, Side.CRM, reason=gone)
 
 
