@@ -67,6 +67,11 @@ class Directory:
     calendars: tuple[Calendar, ...]
     _by_name: Mapping[str, Agent] = field(repr=False)
 
+    @property
+    def people(self) -> Mapping[str, Agent]:
+        """Return every address, alias and CRM owner (folded) with the agent it names."""
+        return self._by_name
+
     def agent_of(self, value: str | None) -> Agent | None:
         """Return the agent whom an address, an alias or a CRM owner names."""
         return None if value is None else self._by_name.get(_folded(value))

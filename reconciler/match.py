@@ -65,7 +65,7 @@ def match(pair: Pair, candidates: Candidates) -> Pair:
     seen = pair.seen
     if seen is None:
         return pair
-    keyed = {record.id: record for record in candidates.by_key}
+    keyed = {record.id: record for record in candidates.by_key if _is_keyed(seen, record)}
     if len(keyed) > 1:
         return _ambiguous(pair, keyed)
     if keyed:
@@ -75,6 +75,11 @@ def match(pair: Pair, candidates: Candidates) -> Pair:
         return replace(pair, record=record, tier=Tier.KEY if record.key == seen.keys[0] else Tier.UID)
     nearby = {record.id: record for record in candidates.natural if is_natural(seen, record)}
     return _ambiguous(pair, nearby, Tier.NATURAL) if nearby else pair
+
+
+def _is_keyed(seen: Seen, record: Record) -> bool:
+    """Tell whether a key leads to `record`; a weaker spelling (an occurrence by its series' UID) only at the same start."""
+    return record.key == seen.keys[0] or record.fields.get("start") == seen.fields.get("start")
 
 
 def is_natural(seen: Seen, record: Record) -> bool:

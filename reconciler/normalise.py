@@ -134,6 +134,14 @@ def source_keys(event: Event, calendar: Calendar) -> tuple[str, ...]:
     return tuple(dict.fromkeys(bounded_key(key) for key in keys))
 
 
+def other_spellings(event: Event) -> tuple[str, ...]:
+    """Return under which keys the CRM may know `event` from before: a single event that became a series, or the reverse."""
+    if not event.uid:
+        return ()
+    spelling = occurrence_key(event.uid, event.span.start) if event.original_start is None else event.uid
+    return (bounded_key(spelling),)
+
+
 def key_digest(key: str, salt: bytes) -> bytes:
     """Return 16 keyed bytes that stand for a source key, so that what is not stored can still be recognised."""
     return hashlib.blake2b(key.encode(), digest_size=16, key=salt).digest()
@@ -228,7 +236,7 @@ def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: 
         span=event.span,
         digest=digest(fields, terms.compare),
         meeting=meeting_of(event, calendar, terms),
-        keys=source_keys(event, calendar),
+        keys=tuple(dict.fromkeys((*source_keys(event, calendar), *other_spellings(event)))),
         series=event.series,
         relevance=rule,
         fields=fields,

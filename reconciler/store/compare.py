@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, and_, bindparam, case, false, func, literal, not_, or_, select, true
 from sqlalchemy import Integer as SqlInteger
+from sqlalchemy import Row, Select, and_, bindparam, case, false, func, literal, not_, or_, select, true
 
 from reconciler.model import Absence, Link, Presence, Record, Seen, Tier, Window
+from reconciler.normalise import key_digest
 from reconciler.store import codec
 from reconciler.store.database import batched
 from reconciler.store.schema import links, mirror, records
@@ -55,6 +56,15 @@ class Holding:
     """A record with whether it counts in this run."""
 
     record: Record
+    in_scope: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A record under an event's key; `linked` when another event has it already."""
+
+    record: Record
+    linked: bool
     in_scope: bool
 
 
@@ -137,6 +147,32 @@ def _unequal(row: Row[Any], scope: Scope) -> Unequal:
     return Unequal(link, sighting, holding)
 
 
+def one_link(
+    connection: Connection, state: State, scope: Scope, *, crm_id: str | None = None, event: str | None = None
+) -> Unequal | None:
+    """Return one link by its record or its event, whether its sides are equal or not."""
+    named = links.c.crm_id == crm_id if crm_id is not None else links.c.event == event
+    row = connection.execute(_select_pairs().where(links.c.job == state.job, named)).first()
+    return None if row is None else _unequal(row, scope)
+
+
+def one_event(
+    connection: Connection, state: State, *, key: str | None = None, event: str | None = None
+) -> Sighting | None:
+    """Return the copy that speaks for an event, by its source key or its native id."""
+    named = mirror.c.key == key_digest(key, state.salt) if key is not None else mirror.c.event == event
+    query = _select_seen().where(mirror.c.job == state.job, named).order_by(mirror.c.elected.desc(), mirror.c.calendar)
+    row = connection.execute(query).first()
+    return None if row is None else _sighting(row)
+
+
+def one_record(connection: Connection, state: State, crm_id: str) -> Unlinked | None:
+    """Return one record as last read."""
+    query = select(records.c.crm_id, records.c.agent, records.c.presence, records.c.payload)
+    row = connection.execute(query.where(records.c.job == state.job, records.c.crm_id == crm_id)).first()
+    return None if row is None else Unlinked(*row)
+
+
 def clean(connection: Connection, state: State, scope: Scope) -> int:
     """Return how many links on observed calendars are plainly in sync."""
     query = (
@@ -197,16 +233,30 @@ def unlinked_events(connection: Connection, state: State, scope: Scope) -> Itera
         yield Sighting(row.calendar, seen, in_scope=seen.absence is None)
 
 
-def unlinked_records(connection: Connection, state: State, scope: Scope) -> Iterator[Record]:
-    """Yield the live records of the window that have no link."""
-    query = select(records.c.crm_id, records.c.presence, records.c.payload).where(
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """A record without a link; what it says is read only when it is asked for."""
+
+    crm_id: str
+    agent: str | None
+    presence: str
+    payload: str
+
+    def record(self) -> Record:
+        """Return the record itself."""
+        return codec.record_from(self.crm_id, self.presence, self.payload)
+
+
+def unlinked_records(connection: Connection, state: State, scope: Scope) -> Iterator[Unlinked]:
+    """Yield the records of the window that have no link, soft-deleted ones apart."""
+    query = select(records.c.crm_id, records.c.agent, records.c.presence, records.c.payload).where(
         records.c.job == state.job,
         records.c.linked == false(),
-        records.c.presence == Presence.LIVE.value,
+        records.c.presence != Presence.ABSENT.value,
         _touches(records, scope),
     )
     for row in connection.execution_options(yield_per=1000).execute(query):
-        yield codec.record_from(*row)
+        yield Unlinked(*row)
 
 
 def hidden_keys(connection: Connection, state: State, marks: Iterable[bytes]) -> dict[bytes, int]:
@@ -250,16 +300,12 @@ def events(connection: Connection, state: State, scope: Scope) -> dict[int, Coun
     return {row[0]: Counted(row[1], int(row[2]), int(row[3])) for row in connection.execute(query)}
 
 
-def records_in_scope(connection: Connection, state: State, scope: Scope) -> tuple[int, int]:
-    """Return how many records count in this run: all, and those without a link."""
+def records_in_scope(connection: Connection, state: State, scope: Scope) -> int:
+    """Return how many records count in this run: those with a link, and those of the window."""
     mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT.value)
-    unlinked = and_(mine, records.c.linked == false(), _touches(records, scope))
-    linked = and_(mine, records.c.linked == true())
-    counts = [
-        connection.execute(select(func.count()).select_from(records).where(these)).scalar_one()
-        for these in (linked, unlinked)
-    ]
-    return sum(counts), counts[1]
+    linked, unlinked = records.c.linked == true(), and_(records.c.linked == false(), _touches(records, scope))
+    parts = [select(func.count()).select_from(records).where(mine, these) for these in (linked, unlinked)]
+    return sum(connection.execute(part).scalar_one() for part in parts)
 
 
 def linked_by_calendar(connection: Connection, state: State) -> dict[int, int]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Insert, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Insert, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -19,7 +19,7 @@ from reconciler.store import schema
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import URL, Connection, Engine, Table
+    from sqlalchemy import URL, Engine, Table
 
 HEAD = "0001"
 """The migration this program's tables stand at."""
@@ -194,4 +194,4 @@ def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": number})
 
 
-__all__ = ["HEAD", "batched", "open_engine", "reason", "run_lock", "schema", "upgrade", "upsert", "where"]
+__all__ = ["HEAD", "Connection", "batched", "open_engine", "reason", "run_lock", "schema", "upgrade", "upsert", "where"]

@@ -200,3 +200,9 @@ def copies_of(connection: Connection, state: State, meeting: str) -> list[Copy]:
     query = select(mirror.c.calendar, calendars.c.agent, links.c.crm_id, *columns).select_from(joined)
     rows = connection.execute(query.where(mirror.c.job == state.job, mirror.c.meeting == meeting))
     return [Copy(row[0], row[1], codec.seen_from(*row[3:]), linked=row[2] is not None) for row in rows]
+
+
+def read_whole_next(connection: Connection, numbers: Iterable[int]) -> None:
+    """Let these calendars be read whole by the next run: their cursors no longer fit any scope."""
+    for batch in batched(numbers):
+        connection.execute(update(cursors).where(cursors.c.calendar.in_(batch)).values(scope=""))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, false, func, select, update
+from sqlalchemy import and_, delete, exists, false, select, update
 
 from reconciler.model import Presence, Record
 from reconciler.normalise import digest, key_digest
 from reconciler.store import codec
+from reconciler.store.compare import Candidate, Scope
 from reconciler.store.database import batched, upsert
-from reconciler.store.schema import chunks, jobs, links, records
+from reconciler.store.schema import chunks, jobs, links, mirror, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +59,12 @@ def put(
         drop(connection, state, held - {record.id for record in found})
     for batch in batched(record.id for record in found):
         _mark_linked(connection, state, batch)
+
+
+def refresh(connection: Connection, state: State, record: Record, compare: tuple[str, ...]) -> None:
+    """Write one record as a write of ours left it; the next snapshot will find its chunk changed and read it again."""
+    upsert(connection, records, [_row(state, record, compare, LOOKED_UP)], kept=("linked", "chunk"))
+    _mark_linked(connection, state, [record.id])
 
 
 def drop(connection: Connection, state: State, ids: Iterable[str]) -> None:
@@ -120,6 +127,11 @@ def unlinked_lookups(connection: Connection, state: State) -> None:
     connection.execute(delete(records).where(mine))
 
 
+_linked_to = records.outerjoin(links, and_(links.c.job == records.c.job, links.c.crm_id == records.c.crm_id)).outerjoin(
+    mirror, and_(mirror.c.job == links.c.job, mirror.c.calendar == links.c.calendar, mirror.c.event == links.c.event)
+)
+
+
 def knows_key(connection: Connection, state: State, keys: Iterable[str]) -> set[str]:
     """Return those of `keys` that a live or cancelled record carries."""
     marks = {key_digest(key, state.salt): key for key in keys}
@@ -130,15 +142,29 @@ def knows_key(connection: Connection, state: State, keys: Iterable[str]) -> set[
     return found
 
 
-def by_key(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, list[Record]]:
-    """Return the unlinked records under each of `keys` (linked ones are spoken for)."""
+def by_key(connection: Connection, state: State, keys: Iterable[str], scope: Scope) -> dict[str, list[Candidate]]:
+    """Return the known records under each of `keys`; one whose own event is no longer there is free to be linked anew."""
     marks = {key_digest(key, state.salt): key for key in keys}
-    found: dict[str, list[Record]] = {}
+    columns = (records.c.key, records.c.crm_id, records.c.presence, records.c.payload, records.c.linked)
+    alive = mirror.c.absence.is_(None) & mirror.c.event.is_not(None)
+    query = select(*columns, records.c.from_at, records.c.to_at, alive.label("alive")).select_from(_linked_to)
+    found: dict[str, list[Candidate]] = {}
     for batch in batched(marks):
-        query = select(records.c.key, records.c.crm_id, records.c.presence, records.c.payload)
         for row in connection.execute(query.where(records.c.job == state.job, records.c.key.in_(batch))):
-            found.setdefault(marks[bytes(row.key)], []).append(codec.record_from(row.crm_id, row.presence, row.payload))
+            touches = row.from_at < scope.end and row.to_at > scope.start
+            record = codec.record_from(row.crm_id, row.presence, row.payload)
+            free = not row.linked or (not row.alive and record.presence is Presence.LIVE)
+            candidate = Candidate(record, linked=not free, in_scope=bool(row.linked or touches))
+            found.setdefault(marks[bytes(row.key)], []).append(candidate)
     return found
+
+
+def agents_with_unlinked(connection: Connection, state: State) -> frozenset[str]:
+    """Return the owners who have live records without a link: only theirs can be natural matches."""
+    mine = and_(records.c.job == state.job, records.c.linked == false(), records.c.presence == Presence.LIVE)
+    return frozenset(
+        connection.execute(select(records.c.agent).where(mine, records.c.agent.is_not(None)).distinct()).scalars()
+    )
 
 
 def near(connection: Connection, state: State, agent: str, start: int, seconds: int) -> list[Record]:
@@ -151,9 +177,3 @@ def near(connection: Connection, state: State, agent: str, start: int, seconds: 
         records.c.linked == false(),
     )
     return [codec.record_from(*row) for row in connection.execute(query)]
-
-
-def total(connection: Connection, state: State) -> int:
-    """Return how many records (soft-deleted ones apart) are known."""
-    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT)
-    return connection.execute(select(func.count()).select_from(records).where(mine)).scalar_one()

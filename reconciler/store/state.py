@@ -233,3 +233,9 @@ def knows(connection: Connection, state: State) -> dict[str, int]:
         ).scalar_one()
         for table in (mirror, records, links)
     }
+
+
+def was_bound(state: State) -> bool:
+    """Tell whether this state was built against a CRM before."""
+    with state.engine.connect() as connection:
+        return connection.execute(select(jobs.c.crm).where(jobs.c.id == state.job)).scalar() is not None

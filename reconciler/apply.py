@@ -1,0 +1,125 @@
+"""Apply a plan delta by delta: write the intent down, act under the precondition, write down what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from reconciler import normalise
+from reconciler.judge import Proposal, agreed
+from reconciler.model import Action, Delta, Fields, Link, Outcome, Presence, Record, Tier
+from reconciler.plan import identity
+from reconciler.store import ledger, records
+
+if TYPE_CHECKING:
+    from reconciler.crm import Writer, Written
+    from reconciler.store.database import Connection
+    from reconciler.store.state import State
+
+BREAKER = 5
+"""Failures in a row after which the CRM is left alone for this run."""
+
+_SOFT = frozenset({"title", "location", "participants"})
+"""Fields that a CRM may keep in its own spelling; anything else it kept differently was not kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applying:
+    """What applying takes: where to write, where to write it down, and as which run."""
+
+    state: State
+    writer: Writer
+    run: str
+    epoch: int
+    compare: tuple[str, ...]
+    clock: Callable[[], datetime]
+
+
+def apply(deltas: Iterable[Delta], proposals: Mapping[str, Proposal], applying: Applying) -> list[Delta]:
+    """Apply the planned deltas in order and return all with their outcomes. `proposals` are keyed by delta identity.
+
+    A CRM that fails five times in a row is left alone: the rest is deferred, with one cause.
+    """
+    done: list[Delta] = []
+    failures = 0
+    for delta in deltas:
+        if delta.outcome is not Outcome.PLANNED:
+            done.append(delta)
+        elif failures >= BREAKER:
+            why = f"the CRM failed {BREAKER} writes in a row; the rest waits for the next run"
+            done.append(replace(delta, outcome=Outcome.DEFERRED, why=why))
+        else:
+            done.append(_applied(delta, proposals[identity(delta)], applying))
+            failures = failures + 1 if done[-1].outcome in {Outcome.FAILED, Outcome.UNKNOWN} else 0
+    return done
+
+
+def _applied(delta: Delta, proposal: Proposal, applying: Applying) -> Delta:
+    """Intent, act, confirm: the intent is committed before anything is sent (law 3)."""
+    with applying.state.begin() as connection:
+        number = ledger.intend(connection, applying.state, applying.run, applying.epoch, delta, applying.clock())
+    written = _verified(delta, _send(delta, applying.writer))
+    with applying.state.begin() as connection:
+        crm_id = written.record.id if written.record else delta.crm_id
+        ledger.settle(connection, number, written.outcome, written.why, crm_id)
+        if written.record is not None:
+            records.refresh(connection, applying.state, written.record, applying.compare)
+        if written.outcome in {Outcome.DONE, Outcome.ALREADY}:
+            _agree(connection, delta, proposal, written.record, applying)
+    return replace(delta, outcome=written.outcome, why=written.why, crm_id=crm_id)
+
+
+def _send(delta: Delta, writer: Writer) -> Written:
+    version = delta.version or ""
+    match delta.action:
+        case Action.CREATE:
+            return writer.create(delta.key, delta.want)
+        case Action.UPDATE:
+            return writer.update(delta.crm_id or "", delta.want, version=version)
+        case Action.CANCEL:
+            return writer.cancel(delta.crm_id or "", version=version)
+        case Action.DELETE:
+            return writer.delete(delta.crm_id or "", version=version)
+
+
+def _verified(delta: Delta, written: Written) -> Written:
+    """Compare what the CRM kept with what was meant: an hour's difference is a failure, however happily it was accepted."""
+    if written.outcome is not Outcome.DONE or written.record is None:
+        return written
+    wrong = _kept_differently(delta, written.record)
+    if not wrong:
+        return written
+    return replace(
+        written, outcome=Outcome.FAILED, why=f"the CRM accepted the write but kept another {', '.join(wrong)}"
+    )
+
+
+def _kept_differently(delta: Delta, record: Record) -> list[str]:
+    if delta.action in {Action.CANCEL, Action.DELETE}:
+        return ["status"] if record.presence is Presence.LIVE else []
+    kept: Fields = record.fields
+    return [
+        name
+        for name, value in delta.want.items()
+        if name not in _SOFT and not normalise.same(name, value, kept.get(name))
+    ]
+
+
+def _agree(connection: Connection, delta: Delta, proposal: Proposal, record: Record | None, applying: Applying) -> None:
+    """Refresh the base from what the CRM kept, in the transaction that settles the journal row."""
+    pair, verdict, state = proposal.pair, proposal.verdict, applying.state
+    if delta.action is Action.DELETE:
+        ledger.drop_links(connection, state, [delta.crm_id or ""])
+        return
+    if record is None or pair.seen is None:
+        return
+    if delta.action is Action.CANCEL:
+        old = pair.link or Link(
+            record.id, pair.calendar_id or 0, pair.seen.event, pair.seen.meeting, pair.tier or Tier.KEY
+        )
+        ledger.save_links(connection, state, [(replace(old, cancelled_by_us=True), None, None)])
+        return
+    entry = agreed(pair, record, applying.compare, (*verdict.conflicts, *verdict.foreign))
+    ledger.save_links(connection, state, [entry])

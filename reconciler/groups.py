@@ -1,0 +1,135 @@
+"""Findings that are not about one pair: a shifted diary, duplicates, double bookings, what could not be read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from reconciler import findings
+from reconciler.findings import SEVERITY, Context, finding_key
+from reconciler.model import Calendar, Change, Finding, Kind, Record, Remedy, Seen, Severity, rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from reconciler.patterns import Shifted
+
+SHOWN = 5
+"""Records that a finding about many names one by one."""
+
+
+def shifted(group: Shifted, context: Context) -> Finding:
+    """Say once that an agent's records are all off by the same amount: a cause, not so many rows."""
+    ids = sorted(pair.record.id for pair in group.pairs if pair.record)
+    starts = sorted(str(pair.seen.fields["start"]) for pair in group.pairs if pair.seen and "start" in pair.seen.fields)
+    return Finding(
+        key=finding_key(Kind.TZ_SHIFT, f"{group.agent}:{int(group.off.total_seconds())}"),
+        kind=Kind.TZ_SHIFT,
+        severity=findings.severity_at(Kind.TZ_SHIFT, starts[0] if starts else None, context.now),
+        remedy=Remedy.HUMAN,
+        why=f"{len(ids)} records of this agent are {_hours(group.off)} in the CRM: one cause, likely a time zone; "
+        f"held until a person confirms ({_some(ids)}).",
+        agent=group.agent,
+        start=starts[0] if starts else None,
+    )
+
+
+def _hours(off: timedelta) -> str:
+    minutes = abs(int(off.total_seconds())) // 60
+    amount = f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    return f"{amount} {'late' if off > timedelta() else 'early'}"
+
+
+def _some(ids: list[str]) -> str:
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return "CRM " + ", ".join(ids[:SHOWN]) + more
+
+
+def duplicated(group: tuple[Record, ...], context: Context) -> Finding:
+    """Name records that seem to stand for one appointment. Never fixed by itself: either may carry notes."""
+    ids = [record.id for record in group]
+    origins = sorted({record.origin for record in group if record.origin})
+    wrote = f", written by {', '.join(origins)}" if origins else ""
+    first = group[0]
+    return Finding(
+        key=finding_key(Kind.DUPLICATE_IN_CRM, ":".join(ids)),
+        kind=Kind.DUPLICATE_IN_CRM,
+        severity=SEVERITY[Kind.DUPLICATE_IN_CRM],
+        remedy=Remedy.HUMAN,
+        why=f"Records {', '.join(ids)} have the same owner and time, and a client or key in common{wrote}; nothing was changed.",
+        agent=_text(first, "agent"),
+        crm_id=first.id,
+        fields=_apart(group),
+        start=_text(first, "start"),
+    )
+
+
+def _text(record: Record, name: str) -> str | None:
+    value = record.fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _apart(group: tuple[Record, ...]) -> Mapping[str, Change]:
+    """Return in what the first two of a group differ."""
+    one, other = group[0].fields, group[1].fields
+    return {
+        name: (one.get(name), other.get(name)) for name in sorted({*one, *other}) if one.get(name) != other.get(name)
+    }
+
+
+def double_booked(agent: str, one: Seen, other: Seen, context: Context) -> Finding:
+    """Say that an agent is expected in two places."""
+    first, second = sorted((one, other), key=lambda seen: (seen.span.starts_at, seen.event))
+    start = rfc3339(second.span.start)
+    marks = sorted((first.meeting or first.event, second.meeting or second.event))
+    return Finding(
+        key=finding_key(Kind.DOUBLE_BOOKED_AGENT, f"{agent}:{':'.join(marks)}"),
+        kind=Kind.DOUBLE_BOOKED_AGENT,
+        severity=findings.severity_at(Kind.DOUBLE_BOOKED_AGENT, start, context.now),
+        remedy=Remedy.HUMAN,
+        why=f"Two appointments overlap: {_when(first)} and {_when(second)} (events {first.event} and {second.event}).",
+        agent=agent,
+        event=second.event,
+        start=start,
+    )
+
+
+def _when(seen: Seen) -> str:
+    return f"{seen.span.starts_at:%Y-%m-%d %H:%M}-{seen.span.ends_at:%H:%M} UTC"
+
+
+def unreadable(calendar: Calendar, event: str, why: str) -> Finding:
+    """Name an entry of a calendar that could not be read; the rest of its calendar went on."""
+    return Finding(
+        key=finding_key(Kind.QUARANTINED, f"{calendar.source}:{calendar.agent.email}:{calendar.name}:{event}"),
+        kind=Kind.QUARANTINED,
+        severity=SEVERITY[Kind.QUARANTINED],
+        remedy=Remedy.HUMAN,
+        why=f"An entry of this calendar can't be read: {why}",
+        agent=calendar.agent.email,
+        event=event,
+    )
+
+
+def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
+    """Say that a calendar was not read whole: nothing it did not show means anything."""
+    return Finding(
+        key=finding_key(Kind.COVERAGE_GAP, f"{calendar.source}:{calendar.agent.email}:{calendar.name}"),
+        kind=Kind.COVERAGE_GAP,
+        severity=Severity.CRITICAL,
+        remedy=Remedy.HUMAN,
+        why=f"{calendar.label} was not read whole since {since:%Y-%m-%d %H:%M} UTC: {why} Its records are left alone.",
+        agent=calendar.agent.email,
+    )
+
+
+def blind(why: str) -> Finding:
+    """Say that the CRM itself could not be seen, so that nothing was planned at all."""
+    return Finding(
+        key=finding_key(Kind.COVERAGE_GAP, "crm"),
+        kind=Kind.COVERAGE_GAP,
+        severity=Severity.CRITICAL,
+        remedy=Remedy.HUMAN,
+        why=why,
+    )

@@ -1,0 +1,236 @@
+"""Look at both sides and write down what was seen: the CRM's snapshot, and each calendar's read with its cursor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from reconciler import guard, mirror, normalise
+from reconciler.errors import CrmUnreachableError, SnapshotError
+from reconciler.model import AgentState, Calendar, Cursor, Mode, Pull, Unobserved, Window
+from reconciler.normalise import Terms
+from reconciler.sources import PullRequest
+from reconciler.store import mirror as rows
+from reconciler.store import records, state
+from reconciler.store.state import State, Watched
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from reconciler.crm import Reader, Snapshot
+    from reconciler.model import Event, Record, Seen
+    from reconciler.sources import Source
+
+READERS = 16
+"""Calendars that are read at once; their results are handed to one writer."""
+
+AHEAD = 4
+"""Reads that may wait for the writer, for each reader: what was read and not yet written stays bounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """How one calendar was read in this run; `mode` is None when it was not, `asked` is false when it was not meant to be."""
+
+    watched: Watched
+    mode: Mode | None
+    why: str | None = None
+    asked: bool = True
+    zone: str | None = None
+    quarantined: tuple[tuple[str, str], ...] = ()
+
+
+# ---- the CRM --------------------------------------------------------------------------------------------------------
+
+
+def observe_crm(store: State, reader: Reader, window: Window, compare: tuple[str, ...]) -> None:
+    """Read a snapshot into the state database, writing only the chunks that changed.
+
+    Raises CrmUnreachableError when it can't be read whole, SnapshotError when what it shows can't be the truth: then the
+    records last known stay.
+    """
+    fingerprint = _fingerprint(reader, window, compare)
+    with store.begin() as connection:
+        known = records.known(connection, store, fingerprint)
+    with reader.snapshot() as snapshot:
+        read = _read_chunks(store, snapshot, window, compare, known)
+        total = sum(count for _, count in read.values())
+        if guard.collapsed(total, known.count):
+            raise SnapshotError(_collapse(total, known.count or 0, store.name))
+        with store.begin() as connection:
+            records.complete(connection, store, read, fingerprint)
+            records.unlinked_lookups(connection, store)
+            wanted = records.unread_links(connection, store)
+        look_up(store, snapshot.by_ids(wanted), compare, wanted)
+
+
+def _fingerprint(reader: Reader, window: Window, compare: tuple[str, ...]) -> str:
+    span = (window.end - window.start).days
+    return hashlib.blake2b(
+        f"{normalise.VERSION}|{reader.fingerprint}|{compare}|{span}".encode(), digest_size=16
+    ).hexdigest()
+
+
+def _read_chunks(
+    store: State, snapshot: Snapshot, window: Window, compare: tuple[str, ...], known: records.Known
+) -> dict[str, tuple[bytes, int]]:
+    read = {}
+    for chunk in snapshot.chunks(window):
+        read[chunk.first] = (chunk.digest, chunk.count)
+        if known.digests.get(chunk.first) != chunk.digest:
+            with store.begin() as connection:
+                records.put(connection, store, chunk.records(), compare, chunk.first)
+    return read
+
+
+def look_up(store: State, found: Iterable[Record], compare: tuple[str, ...], wanted: Iterable[str] = ()) -> None:
+    """Write records that were looked up; those wanted and not found are gone from the CRM: a look-up by id says so."""
+    kept = list(found)
+    with store.begin() as connection:
+        records.put(connection, store, kept, compare)
+        records.drop(connection, store, set(wanted) - {record.id for record in kept})
+
+
+def _collapse(total: int, before: int, job: str) -> str:
+    return (
+        f"The CRM shows {total} records where the last complete snapshot had {before}: that is no change, that is a hole "
+        f"(a permission, a filter, a table half restored). Nothing was planned. If it is right, run `reconcile state rebind {job}`."
+    )
+
+
+# ---- calendars ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What reading calendars takes: the sources by name, the window, the terms rows are made by, and who is asked."""
+
+    store: State
+    sources: Mapping[str, Source]
+    window: Window
+    terms: Terms
+    now: datetime
+    evidence_after: Mapping[str, timedelta] = field(default_factory=dict)
+    full: bool = False
+    only: frozenset[str] | None = None
+
+
+def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterator[Observed]:
+    """Read the calendars and commit each read with its cursor; yield how each one went, in the order they are done."""
+    with reading.store.begin() as connection:
+        watched = state.watch(connection, reading.store, calendars)
+    asked = []
+    for one in sorted(watched, key=lambda each: (each.seen_at is not None, each.seen_at, each.id)):
+        if (why := _not_asked(reading, one.calendar)) is not None:
+            yield Observed(watched=one, mode=None, why=why, asked=False, zone=one.zone)
+        else:
+            asked.append(one)
+    for one, outcome in _pulled(reading, asked):
+        yield _committed(reading, one, outcome)
+
+
+def _not_asked(reading: Reading, calendar: Calendar) -> str | None:
+    if calendar.agent.state is AgentState.LEFT:
+        return "the agent left: the calendar is frozen"
+    if reading.only is not None and calendar.agent.email not in reading.only:
+        return "not part of this run (--only)"
+    return None
+
+
+def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watched, Pull | Unobserved]]:
+    """Read several calendars at once, never more ahead of the writer than memory should hold."""
+    waiting: list[tuple[Watched, Future[Pull | Unobserved]]] = []
+    with ThreadPoolExecutor(READERS) as readers:
+        for one in watched:
+            waiting.append((one, readers.submit(_pull, reading, one)))
+            if len(waiting) >= READERS * AHEAD:
+                first, future = waiting.pop(0)
+                yield first, future.result()
+        for one, future in waiting:
+            yield one, future.result()
+
+
+def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved:
+    source = reading.sources[watched.calendar.source]
+    with reading.store.engine.connect() as connection:
+        known = rows.known_events(connection, reading.store, watched.id)
+    request = PullRequest(
+        calendar=watched.calendar,
+        window=reading.window,
+        now=reading.now,
+        cursor=_valid_cursor(reading, watched),
+        known=known,
+    )
+    return source.pull(request)
+
+
+def _scope(reading: Reading, calendar: Calendar) -> str:
+    """Fingerprint everything that shapes this calendar's rows: another scope means a full read."""
+    source = reading.sources[calendar.source].scope(calendar)
+    return hashlib.blake2b(f"{source}|{reading.terms.fingerprint}".encode(), digest_size=16).hexdigest()
+
+
+def _valid_cursor(reading: Reading, watched: Watched) -> Cursor | None:
+    cursor = watched.cursor
+    if cursor is None or reading.full or cursor.scope != _scope(reading, watched.calendar):
+        return None
+    return cursor if cursor.window.contains(reading.window) else None
+
+
+def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -> Observed:
+    """Commit one read: rows and cursor together. A read that lost the race against another process is as good as its winner's."""
+    if isinstance(outcome, Unobserved):
+        with reading.store.begin() as connection:
+            struck = state.strike(connection, watched, outcome.why, reading.now)
+        return Observed(watched=struck, mode=None, why=outcome.why, zone=watched.zone)
+    pull = replace(outcome, cursor=replace(outcome.cursor, scope=_scope(reading, watched.calendar)))
+    with reading.store.begin() as connection:
+        if pull.mode is Mode.INCREMENTAL and not (pull.events or pull.tombstones or pull.quarantined or pull.series):
+            rows.touch(connection, watched, pull)
+            entries = tuple((entry.id, entry.why) for entry in watched.quarantined)
+            return Observed(watched=watched, mode=pull.mode, zone=watched.zone, quarantined=entries)
+        before = rows.rows_of(connection, reading.store, watched.id)
+        after = _folded(reading, watched, pull, before, _terms(reading, watched, pull))
+        rows.commit_pull(connection, reading.store, watched, pull, before, after)
+    entries = tuple((entry.id, entry.why) for entry in pull.quarantined)
+    return Observed(watched=watched, mode=pull.mode, zone=pull.zone, quarantined=entries)
+
+
+def _folded(
+    reading: Reading, watched: Watched, pull: Pull, before: Mapping[str, Seen], terms: Terms
+) -> dict[str, Seen]:
+    with reading.store.engine.connect() as connection:
+        linked = rows.linked_events(connection, reading.store, watched.id)
+    events = {
+        event.id: normalise.seen(event, watched.calendar, terms, linked=event.id in linked, zone=pull.zone)
+        for event in pull.events
+    }
+    return mirror.fold(
+        before,
+        pull,
+        events,
+        baseline=watched.cursor is None,
+        evidence_after=reading.evidence_after.get(watched.calendar.source),
+    )
+
+
+def _terms(reading: Reading, watched: Watched, pull: Pull) -> Terms:
+    """Return the terms with what the last snapshot knows of this pull's keys, asked once for all its events."""
+    if "linked" not in reading.terms.relevant:
+        return reading.terms
+    keys = {key for event in pull.events for key in _keys(event, watched.calendar)}
+    with reading.store.engine.connect() as connection:
+        known = records.knows_key(connection, reading.store, keys)
+    return replace(reading.terms, key_known=known.__contains__)
+
+
+def _keys(event: Event, calendar: Calendar) -> tuple[str, ...]:
+    return normalise.source_keys(event, calendar)
+
+
+def unreachable(error: CrmUnreachableError) -> str:
+    """Say what a run without its CRM does."""
+    return f"{error} Calendars were still read and kept; nothing was planned."

@@ -1,0 +1,500 @@
+"""One run, top to bottom: observe both sides, judge the pairs, plan, guard, apply what is safe, say what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ulid import ULID
+
+from reconciler import groups, guard, judge, normalise, observe, plan
+from reconciler.apply import Applying, apply
+from reconciler.decide import Rules
+from reconciler.errors import CrmUnreachableError, RefusedError, SnapshotError, UsageError
+from reconciler.findings import Context
+from reconciler.judge import Judgement, Proposal, World
+from reconciler.model import Action, Delta, Finding, Outcome, Plan, Shape, Window
+from reconciler.normalise import Terms
+from reconciler.observe import Observed, Reading
+from reconciler.result import BUCKETS, EVENT_BUCKETS, RECORD_BUCKETS, CalendarSeen, Result, Sum
+from reconciler.store import ledger, mirror, state
+from reconciler.store.compare import Scope
+from reconciler.store.database import run_lock
+from reconciler.store.state import State
+
+if TYPE_CHECKING:
+    from reconciler.agents import Directory
+    from reconciler.config import Job
+    from reconciler.crm import Reader, Writer
+    from reconciler.model import Record
+    from reconciler.sources import Source
+    from reconciler.store.database import Connection
+
+KNOWN_GAP = 3
+"""Runs in a row that could not read a calendar, after which the gap is known: it stays in the report and leaves the exit code."""
+
+APPROVAL_PREFIX = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a run works with, made by `assembly.assemble`. A dry run's `writer` is None: there is nothing that could write."""
+
+    job: Job
+    state: State
+    directory: Directory
+    sources: Mapping[str, Source]
+    reader: Reader
+    writer: Callable[[], Writer] | None
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line asked of one run."""
+
+    full: bool = False
+    only: frozenset[str] | None = None
+    approve: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """What one run knows so far."""
+
+    id: str
+    now: datetime
+    window: Window
+    epoch: int = 0
+    observed: list[Observed] = field(default_factory=list)
+    refusal: str | None = None
+    blindness: str | None = None
+
+
+def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Result:
+    """Run the job once and return what it came to.
+
+    Raises LockedError while another run is at work, ConfigError, UsageError and StateError before anything is read.
+    """
+    now = setup.clock()
+    this = _Run(id=str(ULID.from_datetime(now)), now=now, window=_window(setup, now))
+    with _one_at_a_time(setup, this):
+        approved = _approval(setup, options)
+        shape = _observe_crm(setup, this)
+        _observe_calendars(setup, options, this, shape, progress)
+        if this.refusal or this.blindness or shape is None:
+            return _finished(setup, this, _nothing_planned(setup, this))
+        found = _judge(setup, this, shape)
+        proposals = {plan.identity(proposal.delta): proposal for proposal in found.proposals}
+        drafted = plan.build(setup.job.name, setup.reader.identity, [proposal.delta for proposal in found.proposals])
+        judged = guard.judge(drafted.deltas, _limits(setup), _populations(this, found), approved)
+        deltas = _applied(setup, options, this, shape, judged, proposals, drafted)
+        return _finished(setup, this, _came_to(setup, this, found, judged, Plan(deltas, drafted.digest)))
+
+
+# ---- before ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _one_at_a_time(setup: Setup, this: _Run) -> Iterator[None]:
+    """Hold the lock and note the run, unless it is a dry run: that one writes nothing which two could spoil."""
+    with ExitStack() as stack:
+        if setup.writer is not None:
+            stack.enter_context(run_lock(setup.state.engine, setup.reader.identity))
+        with setup.state.begin() as connection:
+            state.bind(connection, setup.state, setup.reader.identity)
+            if setup.writer is not None:
+                this.epoch = state.begin_run(connection, setup.state, this.id, this.now)
+        yield
+
+
+def _window(setup: Setup, now: datetime) -> Window:
+    return Window.around(now, setup.job.window.past, setup.job.window.future)
+
+
+def _approval(setup: Setup, options: Options) -> frozenset[str]:
+    """Return the delta identities that `--approve` consents to. Raises UsageError when no unused stored plan is meant."""
+    if options.approve is None:
+        return frozenset()
+    with setup.state.begin() as connection:
+        stored = ledger.find_plans(connection, setup.state, options.approve)
+    if len(options.approve) < APPROVAL_PREFIX or len(stored) != 1:
+        what = "fits several stored plans" if len(stored) > 1 else "fits no stored plan of this job"
+        raise UsageError(
+            f"--approve {options.approve} {what}: give at least {APPROVAL_PREFIX} digits of a digest that a refusal printed."
+        )
+    digest, identities, _, used_by = stored[0]
+    if used_by is not None:
+        raise UsageError(
+            f"The approval of {digest[:APPROVAL_PREFIX]} was used up by run {used_by}; a refusal prints a new one."
+        )
+    return identities
+
+
+# ---- observe --------------------------------------------------------------------------------------------------------
+
+
+def _compare(setup: Setup, shape: Shape) -> tuple[str, ...]:
+    return normalise.compared(setup.job.policy.compare, shape)
+
+
+def _observe_crm(setup: Setup, this: _Run) -> Shape | None:
+    """Read the CRM; without it return how it was last known, so that calendars can still be pulled."""
+    try:
+        shape = setup.reader.shape
+        with setup.state.begin() as connection:
+            state.save_shape(connection, setup.state, shape)
+        observe.observe_crm(setup.state, setup.reader, this.window, _compare(setup, shape))
+    except CrmUnreachableError as error:
+        this.blindness = observe.unreachable(error)
+    except SnapshotError as error:
+        this.refusal = str(error)
+    else:
+        return shape
+    with setup.state.begin() as connection:
+        return state.shape(connection, setup.state)
+
+
+def _observe_calendars(
+    setup: Setup, options: Options, this: _Run, shape: Shape | None, progress: Callable[[int, int], None]
+) -> None:
+    if shape is None:
+        return  # the CRM was never reached: how it keeps values is not known yet
+    reading = Reading(
+        store=setup.state,
+        sources=setup.sources,
+        window=this.window,
+        terms=_terms(setup, shape),
+        now=this.now,
+        evidence_after={
+            source.name: setup.job.window.settle
+            for source in setup.job.sources
+            if source.kind == "ics" and source.absence == "evidence"
+        },
+        full=options.full,
+        only=options.only,
+    )
+    calendars = setup.directory.calendars
+    for done, observed in enumerate(observe.observe_calendars(reading, calendars), 1):
+        this.observed.append(observed)
+        progress(done, len(calendars))
+
+
+def _terms(setup: Setup, shape: Shape) -> Terms:
+    policy = setup.job.policy
+    return Terms(
+        compare=_compare(setup, shape),
+        shape=shape,
+        relevant=frozenset(rule.word for rule in policy.relevant if rule.word != "title"),
+        internal_domains=frozenset(policy.internal_domains),
+        people=setup.directory.people,
+        salt=setup.state.salt,
+        titles={str(rule): rule.matches_title for rule in policy.relevant if rule.word == "title"},
+        record_per_agent=setup.job.crm.record_per == "agent",
+    )
+
+
+# ---- judge ----------------------------------------------------------------------------------------------------------
+
+
+def _judge(setup: Setup, this: _Run, shape: Shape) -> Judgement:
+    world = world_of(setup, this.observed, this.now, shape)
+    with setup.state.engine.connect() as connection:
+        found = judge.judge(connection, setup.state, world, agree=_agree(setup), fetch=_fetch(setup, world))
+    with setup.state.begin() as connection:
+        mirror.read_whole_next(connection, found.reread)
+    for each in this.observed:
+        found.findings += _reading_findings(each, this.now)
+    _count_quarantined(setup, this, found)
+    return found
+
+
+def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: Shape) -> World:
+    """Return what pairs are judged by, after these calendars were read (or not)."""
+    policy, compare = setup.job.policy, _compare(setup, shape)
+    blind = {each.watched.id for each in observed if each.mode is None}
+    return World(
+        rules=Rules(policy.sync, policy.first, compare),
+        context=Context(
+            now=now,
+            allow=frozenset(policy.allow),
+            can=shape.can,
+            compare=compare,
+            mapped=shape.mapped,
+            remove=Action(policy.remove),
+        ),
+        watched={each.watched.id: each.watched for each in observed},
+        scope=Scope(_window(setup, now), frozenset(blind)),
+        settle=setup.job.window.settle,
+        people={agent.email: agent for agent in setup.directory.agents},
+        blind_agents=frozenset(each.watched.calendar.agent.email for each in observed if each.mode is None),
+        quarantined=frozenset((each.watched.id, event) for each in observed for event, _ in each.quarantined),
+        record_per_agent=setup.job.crm.record_per == "agent",
+    )
+
+
+def _agree(setup: Setup) -> Callable[[Sequence[judge.Agreed]], None]:
+    """Return what saves links of pairs that agree; a dry run keeps no links."""
+
+    def save(agreed: Sequence[judge.Agreed]) -> None:
+        if setup.writer is not None:
+            with setup.state.begin() as connection:
+                ledger.save_links(connection, setup.state, agreed)
+
+    return save
+
+
+def _fetch(setup: Setup, world: World) -> Callable[[Iterable[str]], Sequence[Record]]:
+    """Return what looks records up by key, wherever they are in time, so that a late webhook's row is not created twice."""
+
+    def fetch(keys: Iterable[str]) -> Sequence[Record]:
+        wanted = list(keys)
+        if not wanted:
+            return ()
+        with setup.reader.snapshot() as snapshot:
+            found = snapshot.by_keys(wanted)
+        observe.look_up(setup.state, found, world.rules.compare)
+        return found
+
+    return fetch
+
+
+def _reading_findings(each: Observed, now: datetime) -> list[Finding]:
+    calendar = each.watched.calendar
+    if each.mode is None:
+        return [groups.unobserved(calendar, each.why or "", each.watched.blind_since or now)] if each.asked else []
+    return [groups.unreadable(calendar, event, why) for event, why in each.quarantined]
+
+
+def _count_quarantined(setup: Setup, this: _Run, found: Judgement) -> None:
+    """Count entries that can't be read and that no row of the mirror stands for."""
+    with setup.state.engine.connect() as connection:
+        for each in this.observed:
+            if each.mode is None or not each.quarantined:
+                continue
+            known = mirror.known_events(connection, setup.state, each.watched.id)
+            extra = sum(1 for event, _ in each.quarantined if event not in known)
+            found.events["quarantined"] += extra
+            found.events_total += extra
+            found.by_calendar[each.watched.id] = found.by_calendar.get(each.watched.id, 0) + extra
+
+
+# ---- guard and apply ------------------------------------------------------------------------------------------------
+
+
+def _limits(setup: Setup) -> guard.Limits:
+    limits = setup.job.limits
+    return guard.Limits(
+        create=limits.create,
+        update=limits.update,
+        cancel=limits.cancel,
+        delete=limits.delete,
+        agent_cancel=limits.agent_cancel,
+        cap=limits.cap,
+        pace=limits.over == "pace",
+        notify=limits.notify,
+    )
+
+
+def _populations(this: _Run, found: Judgement) -> guard.Populations:
+    events: dict[str, int] = {}
+    for each in this.observed:
+        if each.mode is not None:
+            agent = each.watched.calendar.agent.email
+            events[agent] = events.get(agent, 0) + found.by_calendar.get(each.watched.id, 0)
+    return guard.Populations(
+        linked=found.linked.total(),
+        records=found.records_total,
+        linked_by_agent=dict(found.linked),
+        events_by_agent=events,
+    )
+
+
+def _applied(
+    setup: Setup,
+    options: Options,
+    this: _Run,
+    shape: Shape,
+    judged: guard.Judgement,
+    proposals: Mapping[str, Proposal],
+    drafted: Plan,
+) -> tuple[Delta, ...]:
+    """Apply what the guard let through; a refused plan is stored, so that a person can consent to it."""
+    if judged.violations:
+        with setup.state.begin() as connection:
+            ledger.save_plan(
+                connection, setup.state, this.id, drafted.digest, drafted.deltas, judged.violations, this.now
+            )
+        return judged.deltas
+    if setup.writer is None or not any(delta.outcome is Outcome.PLANNED for delta in judged.deltas):
+        return judged.deltas
+    if options.approve is not None:
+        _use_approval(setup, options.approve, this)
+    writer = setup.writer()
+    try:
+        applying = Applying(
+            state=setup.state,
+            writer=writer,
+            run=this.id,
+            epoch=this.epoch,
+            compare=_compare(setup, shape),
+            clock=setup.clock,
+        )
+        return tuple(apply(judged.deltas, proposals, applying))
+    finally:
+        writer.close()
+
+
+def _use_approval(setup: Setup, prefix: str, this: _Run) -> None:
+    with setup.state.begin() as connection:
+        for digest, _, _, _ in ledger.find_plans(connection, setup.state, prefix):
+            ledger.use_plan(connection, setup.state, digest, this.id)
+
+
+# ---- after ----------------------------------------------------------------------------------------------------------
+
+
+def _nothing_planned(setup: Setup, this: _Run) -> Result:
+    """Return the result of a run that could not see its CRM, or must not believe it."""
+    found = Judgement()
+    found.findings.append(groups.blind(this.refusal or this.blindness or "The CRM could not be read."))
+    for each in this.observed:
+        found.findings += _reading_findings(each, this.now)
+    judged = guard.Judgement((), (), ())
+    result = _came_to(setup, this, found, judged, Plan((), plan.digest(setup.job.name, setup.reader.identity, ())))
+    code = RefusedError.exit_code if this.refusal else CrmUnreachableError.exit_code
+    return replace(result, status="refused" if this.refusal else "partial", exit_code=code)
+
+
+def _came_to(setup: Setup, this: _Run, found: Judgement, judged: guard.Judgement, planned: Plan) -> Result:
+    _recount(found, planned.deltas)
+    counts = _counts(this, found, planned.deltas)
+    result = Result(
+        job=setup.job.name,
+        run=this.id,
+        dry_run=setup.writer is None,
+        status="in_sync",
+        exit_code=0,
+        window=this.window,
+        digest=planned.digest,
+        counts=counts,
+        events=Sum(found.events_total, {name: found.events[name] for name in EVENT_BUCKETS}),
+        records=Sum(found.records_total, {name: found.records[name] for name in RECORD_BUCKETS}),
+        deltas=planned.deltas,
+        findings=_ordered(found.findings),
+        violations=judged.violations,
+        withheld=judged.withheld,
+        calendars=tuple(_calendar_seen(each, found) for each in this.observed),
+    )
+    partial = _is_partial(setup, this, result)
+    return replace(result, status=_status(result, partial=partial), exit_code=_exit_code(result, partial=partial))
+
+
+def _recount(found: Judgement, deltas: Sequence[Delta]) -> None:
+    """Move what the guard withheld from its bucket to `held`."""
+    drafted = {plan.identity(proposal.delta): proposal for proposal in found.proposals}
+    for delta in deltas:
+        before = drafted[plan.identity(delta)]
+        if delta.outcome is not Outcome.HELD or before.delta.outcome is Outcome.HELD:
+            continue
+        has_record = before.pair.record is not None and delta.action is not Action.CREATE
+        has_event = before.pair.seen is not None and before.pair.seen.absence is None
+        for side, counts in ((found.pairs, True), (found.events, has_event), (found.records, has_record)):
+            if counts and side[delta.action.value]:
+                side[delta.action.value] -= 1
+                side["held"] += 1
+
+
+def _counts(this: _Run, found: Judgement, deltas: Sequence[Delta]) -> dict[str, int]:
+    asked = [each for each in this.observed if each.asked]
+    return {
+        "calendars": len(this.observed),
+        "unobserved": sum(1 for each in asked if each.mode is None),
+        "events": found.events_total,
+        "records": found.records_total,
+        **{name: found.pairs[name] for name in BUCKETS},
+        "irrelevant": found.events["irrelevant"],
+        "quarantined": found.events["quarantined"],
+        "copies": found.events["copies"],
+        "strangers": found.records["strangers"],
+        "deferred": sum(1 for delta in deltas if delta.outcome is Outcome.DEFERRED),
+        "notify": 0,  # no write of this direction makes a provider mail anyone
+    }
+
+
+def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return each finding once, most urgent first."""
+    unique = {finding.key: finding for finding in found}
+    return tuple(sorted(unique.values(), key=lambda each: (each.severity.rank, each.kind, each.start or "", each.key)))
+
+
+def _calendar_seen(each: Observed, found: Judgement) -> CalendarSeen:
+    watched = each.watched
+    return CalendarSeen(
+        agent=watched.calendar.agent.email,
+        source=watched.calendar.source,
+        observed=each.mode is not None,
+        mode=each.mode.value if each.mode else None,
+        events=found.by_calendar.get(watched.id, 0),
+        why=each.why,
+        strikes=watched.strikes if each.mode is None else 0,
+        blind_since=watched.blind_since if each.mode is None else None,
+    )
+
+
+def _is_partial(setup: Setup, this: _Run, result: Result) -> bool:
+    """Tell whether something that was meant to be seen or done was not: exit code 5."""
+    asked = [each for each in this.observed if each.asked]
+    newly = sum(1 for each in asked if each.mode is None and each.watched.strikes < KNOWN_GAP)
+    allowed = setup.job.limits.unobserved.allowed(len(asked), len(asked))
+    lost = {Outcome.FAILED, Outcome.DEFERRED, Outcome.UNKNOWN, Outcome.CONFLICT}
+    return newly > allowed or bool(result.withheld) or any(delta.outcome in lost for delta in result.deltas)
+
+
+def _status(result: Result, *, partial: bool) -> str:
+    if result.violations:
+        return "refused"
+    if partial:
+        return "partial"
+    if any(delta.outcome in {Outcome.DONE, Outcome.ALREADY} for delta in result.deltas):
+        return "applied"
+    return "drift" if result.has_differences else "in_sync"
+
+
+def _exit_code(result: Result, *, partial: bool) -> int:
+    if result.violations:
+        return RefusedError.exit_code
+    return CrmUnreachableError.exit_code if partial else 0
+
+
+def _finished(setup: Setup, this: _Run, result: Result) -> Result:
+    """Check the balance, write down what was found, and say since when."""
+    if not (result.events.adds_up and result.records.adds_up):
+        raise AssertionError(f"the counts do not add up: {result.events} {result.records}")
+    keys = [finding.key for finding in result.findings]
+    with setup.state.begin() as connection:
+        before = ledger.sightings(connection, setup.state, keys)
+        if setup.writer is not None:
+            _remember(connection, setup, this, result, before)
+    since = {key: (before[key][0], before[key][1] + 1) if key in before else (this.now, 1) for key in keys}
+    return replace(result, sightings=since)
+
+
+def _remember(
+    connection: Connection, setup: Setup, this: _Run, result: Result, before: Mapping[str, tuple[datetime, int]]
+) -> None:
+    ledger.save_findings(connection, setup.state, result.findings, before, this.now)
+    ledger.forget_past(connection, setup.state, this.window.start)
+    state.end_run(
+        connection,
+        setup.state,
+        this.id,
+        setup.clock(),
+        status=result.status,
+        exit_code=result.exit_code,
+        digest=result.digest,
+        counts=result.counts,
+    )
