@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler.model import Absence, Mode, Pull, Seen
+from reconciler.model import Absence, Mode, Pull, Seen, Tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,16 +31,16 @@ def fold(
     following = dict(previous)
     for event, seen in events.items():
         following[event] = _observed(previous.get(event), seen, pull, baseline=baseline)
-    for event, absence in _tombstoned(previous, pull).items():
-        if event not in events:
-            following[event] = _absent(following[event], absence, pull)
-    if pull.mode is Mode.FULL and pull.proves_absence:
-        for event in previous.keys() - events.keys():
-            following[event] = _missing(following[event], pull, evidence_after)
+    stones = _tombstoned(previous, pull)
+    for event in stones.keys() - events.keys():
+        following[event] = _buried(previous[event], stones[event], pull)
+    for event in _not_shown(previous, pull) - events.keys() - stones.keys():
+        following[event] = _missing(previous[event], pull, evidence_after)
     return {event: seen for event, seen in following.items() if seen.absence is None or seen.relevance is not None}
 
 
 def _observed(before: Seen | None, seen: Seen, pull: Pull, *, baseline: bool) -> Seen:
+    """Keep since when this content, or this absence, has been known."""
     if before is not None and before.digest == seen.digest and before.absence == seen.absence:
         since = before.absent_since
         return replace(seen, first_seen=before.first_seen, absent_since=since, absent_token=before.absent_token)
@@ -48,38 +48,70 @@ def _observed(before: Seen | None, seen: Seen, pull: Pull, *, baseline: bool) ->
     return replace(seen, first_seen=first_seen, absent_since=pull.at if seen.absence else None)
 
 
-def _tombstoned(previous: Mapping[str, Seen], pull: Pull) -> dict[str, Absence]:
+# ---- what the source says is gone -----------------------------------------------------------------------------------
+
+
+def _tombstoned(previous: Mapping[str, Seen], pull: Pull) -> dict[str, Tombstone]:
     """Return the known rows that the pull's tombstones name, one by one or by series; unknown ones are ignored."""
-    named = {stone.id: stone.absence for stone in pull.tombstones}
+    named: dict[str, Tombstone] = {}
+    for stone in pull.tombstones:
+        if stone.id not in named or stone.absence.is_evidence:
+            named[stone.id] = stone
     if not named:
         return {}
+    meant = {event: named.get(event) or named.get(seen.series or "") for event, seen in previous.items()}
+    return {event: stone for event, stone in meant.items() if stone is not None}
+
+
+def _buried(seen: Seen, stone: Tombstone, pull: Pull) -> Seen:
+    """Note what a tombstone says. The time of the last edit says nothing about when an event was cancelled."""
+    if seen.absence is not None and seen.absence.is_evidence:
+        return seen
+    gone = _absent(seen, stone.absence, pull)
+    return replace(gone, modified=stone.at) if stone.absence.is_evidence else gone
+
+
+# ---- what a whole read does not show --------------------------------------------------------------------------------
+
+
+def _not_shown(previous: Mapping[str, Seen], pull: Pull) -> set[str]:
+    """Return the known rows that this read would have shown if they were still there.
+
+    An entry that can't be read is there: its row, and those of its series, stay what they were.
+    """
+    if not pull.proves_absence:
+        return set()
+    unreadable = {entry.id for entry in pull.quarantined}
     return {
-        event: absence
+        event
         for event, seen in previous.items()
-        if (absence := named.get(event) or named.get(seen.series or "")) is not None
+        if (pull.mode is Mode.FULL or seen.series in pull.series) and not {event, seen.series} & unreadable
     }
 
 
-def _absent(seen: Seen, absence: Absence, pull: Pull) -> Seen:
-    if seen.absence is absence:
-        return seen
-    return replace(seen, absence=absence, absent_since=pull.at, absent_token=pull.cursor.token, first_seen=pull.at)
-
-
 def _missing(seen: Seen, pull: Pull, evidence_after: timedelta | None) -> Seen:
-    """Type the absence of a row that a whole read did not show."""
+    """Type the absence of a row that a read did not show."""
     if seen.absence is not None and seen.absence.is_evidence:
         return seen
     if not pull.cursor.window.holds(seen.span):
         return _absent(seen, Absence.LEFT_WINDOW, pull)
     if seen.series is not None and seen.series in pull.series:
-        return replace(_absent(seen, Absence.UNSEEN, pull), stale=True)
+        return _absent(seen, Absence.UNSEEN, pull, stale=True)
     if _missing_again(seen, pull, evidence_after):
         return _absent(seen, Absence.GONE, pull)
     return _absent(seen, Absence.UNSEEN, pull)
 
 
 def _missing_again(seen: Seen, pull: Pull, evidence_after: timedelta | None) -> bool:
-    if evidence_after is None or seen.absence is not Absence.UNSEEN or seen.absent_since is None:
+    """Tell whether an earlier whole read, of another content and long enough ago, missed it for the same reason."""
+    if evidence_after is None or seen.absence is not Absence.UNSEEN or seen.stale or seen.absent_since is None:
         return False
     return seen.absent_token != pull.cursor.token and pull.at - seen.absent_since >= evidence_after
+
+
+def _absent(seen: Seen, absence: Absence, pull: Pull, *, stale: bool = False) -> Seen:
+    """Set an absence and since when it holds; one that holds already is left as it is."""
+    if seen.absence is absence and seen.stale == stale:
+        return seen
+    token = pull.cursor.token
+    return replace(seen, absence=absence, absent_since=pull.at, absent_token=token, first_seen=pull.at, stale=stale)
