@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler.model import Pair, Presence, Record, Seen, Tier
+from reconciler import patterns
+from reconciler.model import Pair, Presence, Record, Seen, Tier, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,20 +30,21 @@ class Copy:
 
 
 def elect(copies: Iterable[Copy]) -> Copy:
-    """Return the copy that speaks for a meeting: alive first, the organizer's, the linked one, by address."""
+    """Return the copy that speaks for a meeting: alive, not declined, the organizer's, the linked one, by address."""
     return min(copies, key=_claim_to_speak)
 
 
-def _claim_to_speak(copy: Copy) -> tuple[bool, bool, bool, bool, bool, str, int]:
+def _claim_to_speak(copy: Copy) -> tuple[bool, bool, bool, bool, bool, str, int, str]:
     seen = copy.seen
     return (
         seen.absence is not None,
+        seen.declined,  # a meeting compares as cancelled only when nobody of ours goes
         seen.organizer != copy.agent,
         not copy.linked,
-        seen.declined,
         not (seen.absence is None or seen.absence.is_evidence),
         copy.agent,
         copy.calendar,
+        seen.event,
     )
 
 
@@ -79,7 +82,10 @@ def match(pair: Pair, candidates: Candidates) -> Pair:
 
 def _is_keyed(seen: Seen, record: Record) -> bool:
     """Tell whether a key leads to `record`; a weaker spelling (an occurrence by its series' UID) only at the same start."""
-    return record.key == seen.keys[0] or record.fields.get("start") == seen.fields.get("start")
+    key = record.key or ""
+    stronger = seen.keys[: seen.keys.index(key)] if key in seen.keys else ()
+    is_weaker = any(key.startswith(f"{own}/") or own.startswith(f"{key}/") for own in stronger)
+    return not is_weaker or record.fields.get("start") == seen.fields.get("start")
 
 
 def is_natural(seen: Seen, record: Record) -> bool:
@@ -87,7 +93,17 @@ def is_natural(seen: Seen, record: Record) -> bool:
     if record.presence is not Presence.LIVE or record.fields.get("agent") != seen.fields.get("agent"):
         return False
     theirs, ours = record.fields.get("contact"), seen.fields.get("contact")
-    return isinstance(theirs, tuple) and isinstance(ours, tuple) and bool(set(theirs) & set(ours))
+    if not isinstance(theirs, tuple) or not isinstance(ours, tuple) or not set(theirs) & set(ours):
+        return False
+    return _starts_near(seen.fields.get("start"), record.fields.get("start"))
+
+
+def _starts_near(one: Value, other: Value) -> bool:
+    """Tell whether two starts are five minutes apart or less; all-day, on the same day."""
+    here, there = patterns.instant(one), patterns.instant(other)
+    if here is None or there is None:
+        return one is not None and one == other
+    return abs(here - there) <= timedelta(seconds=NATURAL_SECONDS)
 
 
 def _ambiguous(pair: Pair, candidates: Iterable[str], tier: Tier | None = None) -> Pair:
@@ -95,9 +111,19 @@ def _ambiguous(pair: Pair, candidates: Iterable[str], tier: Tier | None = None) 
 
 
 def one_claim_each(pairs: Sequence[Pair]) -> list[Pair]:
-    """Hold all pairs that claim the same record: two candidates are ambiguous, never a guess."""
+    """Hold all pairs that claim the same record: two candidates are ambiguous, never a guess.
+
+    A pair that is linked keeps its record: a stranger's invitation must not be able to freeze it.
+    """
     claims = Counter(pair.record.id for pair in pairs if pair.record)
+    linked = Counter(pair.record.id for pair in pairs if pair.record and pair.link)
+
+    def is_contested(crm_id: str, *, has_link: bool) -> bool:
+        return claims[crm_id] > 1 and not (has_link and linked[crm_id] == 1)
+
     return [
-        replace(_ambiguous(pair, [pair.record.id]), record=None) if pair.record and claims[pair.record.id] > 1 else pair
+        replace(_ambiguous(pair, [pair.record.id]), record=None)
+        if pair.record and is_contested(pair.record.id, has_link=pair.link is not None)
+        else pair
         for pair in pairs
     ]
