@@ -34,13 +34,14 @@ _NAMED = re.compile(r"(.+)/(\d{8})(T\d{6}Z)?", re.DOTALL)
 
 @dataclass(slots=True)
 class Collected:
-    """What a calendar says. `zone` is the IANA zone that it names itself."""
+    """What a calendar says. `zone` is the IANA zone it names itself, `unnamed` counts equal entries without UID."""
 
     events: dict[str, Event] = field(default_factory=dict)
     tombstones: list[Tombstone] = field(default_factory=list)
     quarantined: dict[str, str] = field(default_factory=dict)
     series: set[str] = field(default_factory=set)
     zone: str | None = None
+    unnamed: dict[str, int] = field(default_factory=dict)
 
     def set_aside(self, which: str, why: str | Exception) -> None:
         """Quarantine an entry; the first reason stands."""
@@ -80,14 +81,13 @@ def _components(sheet: Sheet, calendar: Calendar, caps: Caps, found: Collected) 
         cancels=sheet.text("METHOD").upper() == "CANCEL",
     )
     reading = vevent.reading(sheet.events, base)
-    unnamed: dict[str, int] = {}
     for entry in sheet.events:
         try:
             component = vevent.read(entry, reading)
         except BROKEN as error:
             found.set_aside(vevent.uid_of(entry) or f"entry {entry.number}", error)
             continue
-        yield component.uid or _derived(component, unnamed), component
+        yield component.uid or _derived(component, found.unnamed), component
 
 
 def _home(sheet: Sheet, calendar: Calendar) -> tuple[tzinfo, str | None]:
@@ -117,7 +117,6 @@ class _Emitter:
     def __init__(self, request: PullRequest, caps: Caps, found: Collected) -> None:
         self.request, self.caps, self.found = request, caps, found
         self.budget = Budget(steps=caps.total_occurrences * STEPS)
-        self.room = caps.total_occurrences
         self.known: dict[str, set[Moment]] = {}
         for name in request.known:
             if occurrence := _NAMED.fullmatch(name):
@@ -130,7 +129,7 @@ class _Emitter:
         overrides = _overrides((component for component in components if component.recurrence_id is not None), master)
         self._tombstones(name, master, overrides)
         if master and master.times and not master.times.recurs and not overrides:
-            self._keep(_single(name, master, master.times))
+            self._keep([_single(name, master, master.times)])
         else:
             self._series(name, master, overrides)
 
@@ -151,8 +150,7 @@ class _Emitter:
             _occurrence(name, described[id(slot.part)], slot, cancelled=bool(master and _is_cancelled(master)))
             for slot in expand(parts, self._reach(name, parts[0]), self.budget)
         ]
-        for event in events:
-            self._keep(event)
+        self._keep(events)
         if master and master.times:
             self.found.series.add(name)
 
@@ -162,15 +160,15 @@ class _Emitter:
         wanted = frozenset(known for known in self.known.get(name, ()) if type(known) is kind)
         return Reach(start=window.start, end=window.end, wanted=wanted, most=self.caps.occurrences)
 
-    def _keep(self, event: Event) -> None:
-        if event.id not in self.request.known and not self.request.window.holds(event.span):
-            return
-        if event.id in self.found.events:
-            raise ValueError("two entries have the same identity")
-        self.room -= 1
-        if self.room < 0:
+    def _keep(self, events: list[Event]) -> None:
+        """Keep all of a group that is in the window or known, or none of it."""
+        window, known = self.request.window, self.request.known
+        kept = {event.id: event for event in events if event.id in known or window.holds(event.span)}
+        if not kept.keys().isdisjoint(self.found.events):
+            raise ValueError("another entry has the same identity")
+        if len(self.found.events) + len(kept) > self.caps.total_occurrences:
             raise TooMuchError(f"the calendar has more than {self.caps.total_occurrences} occurrences in the window")
-        self.found.events[event.id] = event
+        self.found.events.update(kept)
 
 
 def _original(day: str, clock: str | None) -> Iterator[Moment]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Calendly puts `https://calendly.com/cancellations/<uuid>` and `https://calendly.com/reschedulings/<uuid>` into the text
-# of the calendar event: the `cancel_url` and `reschedule_url` of its API v2, which name the invitee. A link that names
-# the scheduled event (`.../events/<uuid>`, as in its API's URIs) says more and is preferred. Both kinds of id are UUIDs,
+# Calendly puts `https://calendly.com/cancellations/<uuid>` and `https://calendly.com/reschedulings/<uuid>` into the
+# text of the calendar event: the `cancel_url` and `reschedule_url` of its API v2, which name the invitee. A link that
+# names the scheduled event (`.../events/<uuid>`, as in its API's URIs) says more and is preferred. Both ids are UUIDs,
 # or 16 characters in older accounts.
 _CALENDLY_EVENT = re.compile(r"\bcalendly\.com/(?:\S{0,200}?[/_])?events/([0-9A-Za-z-]{16,36})\b", re.IGNORECASE)
 _CALENDLY = re.compile(r"\bcalendly\.com/(?:cancellations|reschedulings)/([0-9A-Za-z-]{16,36})\b", re.IGNORECASE)

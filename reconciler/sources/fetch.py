@@ -102,7 +102,8 @@ def resolve(host: str, port: int) -> list[str]:
 class Fetcher:
     """Fetches calendars within bounds: `most` bytes, `seconds` in all.
 
-    `allow_private` lets addresses of the own network pass. `tls` replaces the system's certificates, `resolve` its names.
+    `allow_private` lets addresses of the own network pass. `tls` stands in for the system's certificates, `resolve` for
+    its resolver.
     """
 
     most: int

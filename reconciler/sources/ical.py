@@ -22,6 +22,7 @@ _LINE = re.compile(r'([A-Za-z0-9-]+)((?:;[A-Za-z0-9-]+=(?:"[^"]*"|[^";:])*)*):(.
 _PARAMETER = re.compile(r';([A-Za-z0-9-]+)=((?:"[^"]*"|[^";:])*)')
 _NAME = re.compile(r"[A-Za-z0-9-]+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_NO_PARAMETERS: Mapping[str, str] = {}
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 
@@ -41,7 +42,7 @@ Properties = Mapping[str, Sequence[Property]]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One VEVENT as it stands: its place in the file (from 1), properties, a digest, and what is wrong with its frame."""
+    """One VEVENT as it stands: its place (from 1), properties, digest, and what is wrong with its frame."""
 
     number: int
     properties: Properties
@@ -119,7 +120,7 @@ def unescape(value: str) -> str:
 
 
 def parse(line: str) -> tuple[str, Property] | None:
-    """Return the upper-case name and the rest of a content line; None if it is none. Stray quotes cost the parameters."""
+    """Return the upper-case name and the rest of a content line, None if it is none."""
     head, colon, value = line.partition(":")
     if not colon:
         return None
@@ -128,6 +129,8 @@ def parse(line: str) -> tuple[str, Property] | None:
         if whole:
             found = _PARAMETER.findall(whole[2])
             return whole[1].upper(), Property({key.upper(): _bare(text) for key, text in found}, whole[3])
+    if _NAME.fullmatch(head):
+        return head.upper(), Property(_NO_PARAMETERS, value)
     name, *parameters = head.split(";")
     if not _NAME.fullmatch(name):
         return None
@@ -162,7 +165,7 @@ class _Scanner:
         self.stack: list[str] = []
         self.sheets: list[Sheet] = []
         self.lines: list[str] = []
-        self.stray = False
+        self.left_out: str | None = None
         self.dropped = 0
 
     def take(self, line: str) -> None:
@@ -184,6 +187,8 @@ class _Scanner:
         elif name == "VEVENT" and "VEVENT" in self.stack:
             self._close_event("it has no END:VEVENT")
             del self.stack[1:]
+        elif name == "VEVENT" and len(self.stack) > 1:
+            self._leave_out("an event inside of another component")
         if len(self.stack) >= DEPTH:
             raise UnreadableError(f"nests components more than {DEPTH} deep")
         if len(self.stack) == 1:
@@ -194,10 +199,13 @@ class _Scanner:
 
     def _end(self, name: str, line: str) -> None:
         if name not in self.stack:
-            self.stray = self.stray or not self.stack
+            if not self.stack:
+                self._leave_out("text outside of any VCALENDAR")
             return
         if name == "VCALENDAR" and "VEVENT" in self.stack:
             self._close_event("it has no END:VEVENT")
+        elif name == "VCALENDAR" and len(self.stack) > 1:
+            self._leave_out("a component without its END")
         del self.stack[len(self.stack) - self.stack[::-1].index(name) - 1 :]
         if len(self.stack) == 1 and name == "VEVENT":
             self._close_event(None)
@@ -208,12 +216,15 @@ class _Scanner:
 
     def _content(self, line: str) -> None:
         if not self.stack:
-            self.stray = True
+            self._leave_out("text outside of any VCALENDAR")
         elif len(self.stack) == 1:
             if named := parse(line):
                 self.sheets[-1].properties.setdefault(named[0], []).append(named[1])
         elif self.stack[1] == "VTIMEZONE" or self.stack == ["VCALENDAR", "VEVENT"]:
             self._keep(line)
+
+    def _leave_out(self, what: str) -> None:
+        self.left_out = self.left_out or f"{what} was left out"
 
     def _keep(self, line: str) -> None:
         if len(self.lines) <= LINES:
@@ -240,4 +251,4 @@ class _Scanner:
             )
         if self.dropped:
             return Contents(tuple(self.sheets), f"{self.dropped} more events than one calendar may have were left out")
-        return Contents(tuple(self.sheets), "text outside of any VCALENDAR was left out" if self.stray else None)
+        return Contents(tuple(self.sheets), self.left_out)

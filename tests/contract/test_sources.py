@@ -1,0 +1,201 @@
+"""What every source of calendars promises, whatever it reads. A source inherits `SourceContract` and builds its world."""
+
+from __future__ import annotations
+
+import abc
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.model import Absence, Agent, Calendar, Mode, Pull, Unobserved, Window, rfc3339
+from reconciler.sources import PullRequest, Source
+from reconciler.sources.ics import IcsSource
+
+NOW = datetime(2026, 11, 22, 17, 13, 4, tzinfo=UTC)
+WINDOW = Window.around(NOW, timedelta(days=7), timedelta(days=60))
+SOON = datetime(2026, 11, 24, 15, tzinfo=UTC)
+FAR = datetime(2028, 1, 1, 12, tzinfo=UTC)
+
+
+class World(abc.ABC):
+    """One calendar as its owner changes it, and the source that reads it. Every event lasts an hour."""
+
+    source: Source
+    calendar: Calendar
+
+    @abc.abstractmethod
+    def book(self, event: str, start: datetime) -> None:
+        """Put an event of this id there, or move it."""
+
+    @abc.abstractmethod
+    def cancel(self, event: str) -> None:
+        """Cancel an event as the provider does."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Make the calendar unreadable."""
+
+    def pull(self, **changes: object) -> Pull | Unobserved:
+        request = PullRequest(calendar=self.calendar, window=WINDOW, now=NOW)
+        return self.source.pull(replace(request, **changes))  # type: ignore[arg-type]
+
+    def whole(self, **changes: object) -> Pull:
+        pulled = self.pull(**changes)
+        assert isinstance(pulled, Pull), pulled
+        return pulled
+
+
+class SourceContract(abc.ABC):
+    @pytest.fixture
+    @abc.abstractmethod
+    def world(self, tmp_path: Path) -> World:
+        """Return an empty calendar."""
+
+    def test_an_empty_calendar_is_a_whole_read(self, world: World) -> None:
+        pulled = world.whole()
+        assert pulled.mode is Mode.FULL
+        assert pulled.proves_absence
+        assert not pulled.events
+
+    def test_a_first_read_shows_what_the_window_holds_and_nothing_else(self, world: World) -> None:
+        world.book("in", SOON)
+        world.book("out", FAR)
+        [event] = world.whole().events
+        assert (event.id, event.span.start, event.span.end) == ("in", SOON, SOON + timedelta(hours=1))
+        assert event.absence is None
+
+    def test_times_are_utc_in_whole_seconds(self, world: World) -> None:
+        world.book("in", SOON)
+        [event] = world.whole().events
+        assert isinstance(event.span.start, datetime)
+        assert event.span.start.tzinfo is UTC
+        assert event.span.start.microsecond == 0
+
+    def test_the_cursor_is_bound_to_window_and_scope(self, world: World) -> None:
+        cursor = world.whole().cursor
+        assert (cursor.window, cursor.scope, cursor.full_at) == (WINDOW, world.source.scope(world.calendar), NOW)
+
+    def test_an_unchanged_calendar_says_nothing_and_keeps_the_age_of_its_last_whole_read(self, world: World) -> None:
+        world.book("in", SOON)
+        cursor = world.whole().cursor
+        again = world.whole(cursor=cursor, known=frozenset({"in"}), now=NOW + timedelta(minutes=5))
+        assert again.mode is Mode.INCREMENTAL
+        assert not again.events
+        assert not again.tombstones
+        assert again.cursor == cursor
+
+    def test_a_change_is_seen(self, world: World) -> None:
+        world.book("in", SOON)
+        cursor = world.whole().cursor
+        world.book("in", SOON + timedelta(hours=2))
+        later = world.whole(cursor=cursor, known=frozenset({"in"}))
+        assert [(event.id, event.span.start) for event in later.events] == [("in", SOON + timedelta(hours=2))]
+        assert later.cursor.token != cursor.token
+
+    def test_an_etag_stands_for_the_content(self, world: World) -> None:
+        world.book("in", SOON)
+        [before] = world.whole().events
+        [same] = world.whole().events
+        world.book("in", SOON + timedelta(hours=2))
+        [after] = world.whole().events
+        assert before.etag == same.etag != after.etag
+
+    def test_a_known_event_that_left_the_window_is_still_shown(self, world: World) -> None:
+        world.book("in", SOON)
+        cursor = world.whole().cursor
+        world.book("in", FAR)
+        later = world.whole(cursor=cursor, known=frozenset({"in"}))
+        assert [(event.id, event.span.start) for event in later.events] == [("in", FAR)]
+
+    def test_a_cancelled_event_is_declared_gone(self, world: World) -> None:
+        world.book("in", SOON)
+        cursor = world.whole().cursor
+        world.cancel("in")
+        later = world.whole(cursor=cursor, known=frozenset({"in"}))
+        gone = {event.id: event.absence for event in later.events} | {row.id: row.absence for row in later.tombstones}
+        assert gone == {"in": Absence.CANCELLED}
+
+    def test_a_wider_window_is_read_in_full(self, world: World) -> None:
+        world.book("in", SOON)
+        cursor = world.whole().cursor
+        wider = Window(WINDOW.start, WINDOW.end + timedelta(days=1))
+        assert world.whole(cursor=cursor, window=wider).mode is Mode.FULL
+
+    def test_a_narrower_window_is_not(self, world: World) -> None:
+        cursor = world.whole().cursor
+        narrower = Window(WINDOW.start + timedelta(days=1), WINDOW.end)
+        assert world.whole(cursor=cursor, window=narrower).mode is Mode.INCREMENTAL
+
+    def test_a_cursor_of_another_scope_is_read_in_full(self, world: World) -> None:
+        cursor = replace(world.whole().cursor, scope="another")
+        assert world.whole(cursor=cursor).mode is Mode.FULL
+
+    def test_a_cursor_that_makes_no_sense_costs_a_full_read(self, world: World) -> None:
+        cursor = replace(world.whole().cursor, token="\x00 no token")
+        assert world.whole(cursor=cursor).mode is Mode.FULL
+
+    def test_the_scope_is_that_of_the_agent_and_place(self, world: World) -> None:
+        other = replace(world.calendar, agent=Agent(email="eve@acme.example"))
+        assert world.source.scope(world.calendar) == world.source.scope(world.calendar)
+        assert world.source.scope(world.calendar) != world.source.scope(other)
+
+    def test_an_unreadable_calendar_is_unobserved_with_a_sentence(self, world: World) -> None:
+        world.close()
+        pulled = world.pull()
+        assert isinstance(pulled, Unobserved)
+        assert pulled.calendar is world.calendar
+        assert pulled.why.endswith(".")
+        assert "\n" not in pulled.why
+
+    def test_a_sentence_never_gives_the_place_away(self, world: World, tmp_path: Path) -> None:
+        world.close()
+        pulled = world.pull()
+        assert isinstance(pulled, Unobserved)
+        assert str(tmp_path) not in pulled.why
+        assert world.calendar.location not in repr(pulled)
+
+    def test_the_same_question_has_the_same_answer_from_many_threads(self, world: World) -> None:
+        world.book("in", SOON)
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: world.pull(), range(8)))
+        assert all(answer == answers[0] for answer in answers)
+
+
+class IcsWorld(World):
+    """A file that is written anew for each change."""
+
+    def __init__(self, base: Path) -> None:
+        self.path = base / "private-name" / "dee.ics"
+        self.path.parent.mkdir()
+        self.calendar = Calendar(
+            source="ics", kind="ics", agent=Agent(email="dee@acme.example"), location=str(self.path)
+        )
+        self.source = IcsSource(base=base / "jobs")
+        self.events: dict[str, list[str]] = {}
+        self.write()
+
+    def write(self) -> None:
+        blocks = [["BEGIN:VEVENT", *lines, "END:VEVENT"] for lines in self.events.values()]
+        lines = ["BEGIN:VCALENDAR", "VERSION:2.0", *(line for block in blocks for line in block), "END:VCALENDAR", ""]
+        self.path.write_bytes("\r\n".join(lines).encode())
+
+    def book(self, event: str, start: datetime) -> None:
+        stamp = rfc3339(start).replace("-", "").replace(":", "")
+        self.events[event] = [f"UID:{event}", f"DTSTART:{stamp}", "DURATION:PT1H", "SUMMARY:Showing"]
+        self.write()
+
+    def cancel(self, event: str) -> None:
+        self.events[event].append("STATUS:CANCELLED")
+        self.write()
+
+    def close(self) -> None:
+        self.path.unlink()
+
+
+class TestIcs(SourceContract):
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> World:
+        return IcsWorld(tmp_path)
