@@ -81,7 +81,7 @@ def match(pair: Pair, candidates: Candidates) -> Pair:
 
 
 def _is_keyed(seen: Seen, record: Record) -> bool:
-    """Tell whether a key leads to `record`; a weaker spelling (an occurrence by its series' UID) only at the same start."""
+    """Tell whether a key leads to `record`; a weaker spelling (a series for its occurrence) only at the same start."""
     key = record.key or ""
     stronger = seen.keys[: seen.keys.index(key)] if key in seen.keys else ()
     is_weaker = any(key.startswith(f"{own}/") or own.startswith(f"{key}/") for own in stronger)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the normaliser. Digests made by another version are recomputed, never compared."""
 
+RESERVED = ("acuity:", "calendly:", "sha256:")
+"""How keys begin that only a scheduler, the agent or we may make."""
+
 KEY_LIMIT = 191
 """Characters of a source key that every database can index (DESIGN 3.4)."""
 
@@ -97,7 +100,9 @@ def same(name: str, calendar: Value, crm: Value) -> bool:
     """Tell whether the CRM's value says what the calendar's says. Of several clients, one is enough for a contact."""
     if name == "contact" and isinstance(calendar, tuple) and isinstance(crm, tuple):
         return bool(crm) and set(crm) <= set(calendar)
-    return calendar == crm
+    if name == "status" and crm == Status.CLOSED:  # the CRM's own outcome equals confirmed
+        return calendar == Status.CONFIRMED
+    return calendar == crm or (not calendar and not crm)  # a CRM may have no way to say that something is empty
 
 
 def differing(calendar: Fields, crm: Fields, compare: tuple[str, ...]) -> tuple[str, ...]:
@@ -122,23 +127,35 @@ def occurrence_key(uid: str, original_start: datetime | date) -> str:
     return f"{uid}/{original_start:%Y%m%d}"
 
 
+def _own_words(uid: str | None) -> str | None:
+    """Return a UID that can't pass for a key of another kind: whoever sends an invitation chooses its UID."""
+    return f"uid:{uid}" if uid and uid.startswith(RESERVED) else uid
+
+
 def source_keys(event: Event, calendar: Calendar) -> tuple[str, ...]:
     """Return the spellings under which the CRM may know `event`, the one we write first (DESIGN 3.4)."""
     keys = [event.scheduler_key] if event.scheduler_key else []
-    if event.uid and event.original_start is not None:
-        keys.append(occurrence_key(event.uid, event.original_start))
-    elif event.uid:
-        keys.append(event.uid)
+    uid = _own_words(event.uid)
+    if uid and event.original_start is not None:
+        keys.append(occurrence_key(uid, event.original_start))
+    elif uid:
+        keys.append(uid)
     else:
-        keys.append(f"{calendar.source}:{calendar.name}:{event.id}")
+        keys.append(f"{calendar.source}:{_place(calendar)}:{event.id}")
     return tuple(dict.fromkeys(bounded_key(key) for key in keys))
 
 
+def _place(calendar: Calendar) -> str:
+    """Name a calendar so that it is told from all others of its source: everybody has a primary one."""
+    return calendar.agent.email if calendar.name == "primary" else calendar.name
+
+
 def other_spellings(event: Event) -> tuple[str, ...]:
-    """Return under which keys the CRM may know `event` from before: a single event that became a series, or the reverse."""
-    if not event.uid:
+    """Return under which keys the CRM may know `event` from before: a single event that became a series, or back."""
+    uid = _own_words(event.uid)
+    if not uid:
         return ()
-    spelling = occurrence_key(event.uid, event.span.start) if event.original_start is None else event.uid
+    spelling = occurrence_key(uid, event.span.start) if event.original_start is None else uid
     return (bounded_key(spelling),)
 
 
@@ -148,12 +165,17 @@ def key_digest(key: str, salt: bytes) -> bytes:
 
 
 def meeting_of(event: Event, calendar: Calendar, terms: Terms) -> str:
-    """Name the meeting that `event` is a copy of: iCalUID, original start, organizer; without a UID it is its own."""
+    """Name the meeting that `event` is a copy of: iCalUID, original start, organizer; without a UID it is its own.
+
+    An organizer from outside is named by a keyed digest: the copy may be private, and so is who invites.
+    """
     own = f"{calendar.source}:{calendar.agent.email}:{calendar.name}:{event.id}"
     if not event.uid:
         return bounded_key(own)
     name = occurrence_key(event.uid, event.original_start) if event.original_start is not None else event.uid
     organizer = owner_of(event.organizer, terms) or calendar.agent.email
+    if not _is_internal(organizer, terms):
+        organizer = key_digest(organizer, terms.salt).hex()
     whose = f"|{calendar.agent.email}" if terms.record_per_agent else ""
     return bounded_key(f"{name}|{organizer}{whose}")
 
@@ -183,7 +205,11 @@ def clients(event: Event, terms: Terms) -> tuple[str, ...]:
 
 
 def _is_client(address: str, terms: Terms) -> bool:
-    return "@" in address and address not in terms.people and address.rpartition("@")[2] not in terms.internal_domains
+    return "@" in address and not _is_internal(address, terms)
+
+
+def _is_internal(address: str, terms: Terms) -> bool:
+    return address in terms.people or address.rpartition("@")[2] in terms.internal_domains
 
 
 def relevance(event: Event, calendar: Calendar, terms: Terms) -> str | None:
@@ -210,15 +236,17 @@ def _rules(event: Event, calendar: Calendar, terms: Terms) -> list[tuple[str, Ca
         ("all", lambda: True),
     ]
     asked = [(rule, holds) for rule, holds in rules if rule in terms.relevant]
+    if event.private:  # which rule holds is kept, and must not tell what the title says
+        return asked
     return asked + [(rule, lambda match=match: match(event.title)) for rule, match in terms.titles.items()]
 
 
 def _is_ours(event: Event, calendar: Calendar, terms: Terms) -> bool:
     """Tell whether the agent or a colleague organizes `event`, or the agent accepted it."""
     organizer = event.organizer
-    if organizer is None or organizer in terms.people or organizer == calendar.agent.email:
+    if organizer is None or organizer in {calendar.agent.email, calendar.name}:  # a second calendar organizes as itself
         return True
-    return organizer.rpartition("@")[2] in terms.internal_domains or event.response is Response.ACCEPTED
+    return _is_internal(organizer, terms) or event.response is Response.ACCEPTED
 
 
 # ---- events to rows -------------------------------------------------------------------------------------------------
@@ -227,9 +255,10 @@ def _is_ours(event: Event, calendar: Calendar, terms: Terms) -> bool:
 def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: str | None) -> Seen:
     """Reduce `event` to its row of the mirror. Of irrelevant events only id, time and a keyed digest remain."""
     rule = relevance(event, calendar, terms) or ("linked" if linked else None)
+    absence = Absence.CANCELLED if event.absence is None and event.status is Status.CANCELLED else event.absence
     if rule is None:
         key = source_keys(event, calendar)[0]
-        return Seen(event=event.id, span=event.span, digest=key_digest(key, terms.salt), absence=event.absence)
+        return Seen(event=event.id, span=event.span, digest=key_digest(key, terms.salt), absence=absence)
     fields = _fields(event, calendar, terms, zone)
     return Seen(
         event=event.id,
@@ -240,13 +269,19 @@ def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: 
         series=event.series,
         relevance=rule,
         fields=fields,
-        organizer=owner_of(event.organizer, terms),
+        organizer=_organizer(event, terms),
         private=event.private,
         declined=event.response is Response.DECLINED,
         busy=event.busy and event.status is Status.CONFIRMED and event.response is not Response.DECLINED,
         modified=event.modified,
-        absence=event.absence,
+        absence=absence,
     )
+
+
+def _organizer(event: Event, terms: Terms) -> str | None:
+    """Return who speaks for the meeting; of a private event only if it is one of us."""
+    organizer = owner_of(event.organizer, terms)
+    return organizer if organizer and (not event.private or _is_internal(organizer, terms)) else None
 
 
 def _fields(event: Event, calendar: Calendar, terms: Terms, zone: str | None) -> dict[str, Value]:
@@ -254,17 +289,21 @@ def _fields(event: Event, calendar: Calendar, terms: Terms, zone: str | None) ->
         **_times(event, terms.shape, calendar.agent.timezone or zone),
         "agent": calendar.agent.email,
     }
-    status = event.status if event.absence is not Absence.CANCELLED else Status.CONFIRMED
+    status = Status.CONFIRMED if event.status is Status.CANCELLED else event.status  # `absence` says that it is gone
     fields["status"] = terms.shape.statuses.get(status, status).value
     if event.private:
         return fields
-    fields["title"] = text.line(event.title, terms.shape.lengths.get("title", text.LINE_LIMIT))
-    fields["location"] = text.line(event.location, terms.shape.lengths.get("location", text.LINE_LIMIT))
+    fields["title"] = text.line(event.title, _length("title", terms))
+    fields["location"] = text.line(event.location, _length("location", terms))
+    fields["participants"] = _colleagues(event, calendar, terms)
     if outside := clients(event, terms):
         fields["contact"] = outside
-    if others := _colleagues(event, calendar, terms):
-        fields["participants"] = others
     return fields
+
+
+def _length(name: str, terms: Terms) -> int:
+    """Return how many characters are kept: what the CRM's column holds, within our own bound."""
+    return min(terms.shape.lengths.get(name, text.LINE_LIMIT), text.LINE_LIMIT)
 
 
 def _times(event: Event, shape: Shape, zone: str | None) -> dict[str, Value]:

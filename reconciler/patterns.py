@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from reconciler.model import Fields, Pair, Presence, Record, Seen, Step, Verdict
@@ -101,40 +100,46 @@ def hold_new_occurrences(judged: Sequence[Judged], cut: set[tuple[int | None, st
 
 def duplicates(records: Iterable[Record]) -> list[tuple[Record, ...]]:
     """Group live records of one owner that start within five minutes for the same client, or share a key."""
-    near: defaultdict[tuple[object, str], list[Record]] = defaultdict(list)
+    clients: defaultdict[tuple[object, str], list[Record]] = defaultdict(list)
+    keys: defaultdict[tuple[object, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.presence is not Presence.LIVE or record.closed:
             continue
-        for mark in _marks(record):
-            near[record.fields.get("agent"), mark].append(record)
-    groups = {tuple(run) for sharing in near.values() for run in _runs(sharing)}
-    return _maximal(groups)
-
-
-def _marks(record: Record) -> list[str]:
-    contact = record.fields.get("contact")
-    marks = [f"contact:{address}" for address in contact] if isinstance(contact, tuple) else []
-    return marks + ([f"key:{record.key}"] if record.key else [])
+        owner, contact = record.fields.get("agent"), record.fields.get("contact")
+        for address in contact if isinstance(contact, tuple) else ():
+            clients[owner, address].append(record)
+        if record.key:
+            keys[owner, record.key].append(record)
+    runs = [run for sharing in clients.values() for run in _runs(sharing)]
+    return _maximal([run for run in (*runs, *keys.values()) if len(run) > 1])
 
 
 def _runs(records: list[Record]) -> list[list[Record]]:
-    """Cut records that share a mark into runs whose neighbours start within five minutes of each other."""
-    timed = sorted(((instant(record.fields.get("start")), record) for record in records), key=_by_start)
+    """Cut records that share a client into runs whose neighbours start within five minutes of each other."""
+    timed = sorted(
+        ((start, record) for record in records if (start := _starts_at(record)) is not None),
+        key=lambda one: (one[0], one[1].id),
+    )
     runs: list[list[Record]] = []
-    for index, (start, record) in enumerate(timed):
-        before = timed[index - 1][0] if index else None
-        if start and before and start - before <= SAME_TIME:
+    last: datetime | None = None
+    for start, record in timed:
+        if last is not None and start - last <= SAME_TIME:
             runs[-1].append(record)
         else:
             runs.append([record])
-    return [run for run in runs if len(run) > 1]
+        last = start
+    return runs
 
 
-def _by_start(timed: tuple[datetime | None, Record]) -> tuple[datetime, str]:
-    return (timed[0] or datetime.min.replace(tzinfo=UTC), timed[1].id)
+def _starts_at(record: Record) -> datetime | None:
+    """Return when a record starts; midnight UTC stands for a day, so that only equal days are near each other."""
+    start = record.fields.get("start")
+    if not isinstance(start, str) or not start:
+        return None
+    return instant(start) or datetime.fromisoformat(start).replace(tzinfo=UTC)
 
 
-def _maximal(groups: set[tuple[Record, ...]]) -> list[tuple[Record, ...]]:
+def _maximal(groups: Iterable[list[Record]]) -> list[tuple[Record, ...]]:
     """Drop groups that lie inside another one (the same two rows share a client and a key)."""
     by_ids = {frozenset(record.id for record in group): group for group in groups}
     return [
@@ -155,18 +160,19 @@ def double_bookings(events: Iterable[tuple[str, Seen]]) -> list[tuple[str, Seen,
 
 def _clashes(diary: list[Seen]) -> list[tuple[Seen, Seen]]:
     """Compare each event with the one running longest before it: every clash shows, the work stays linear."""
-    found = []
-    ordered = sorted(
-        {seen.meeting or seen.event: seen for seen in diary}.values(),
-        key=lambda seen: (seen.span.starts_at, seen.event),
-    )
-    longest = ordered[0] if ordered else None
-    for _, seen in pairwise(ordered):
+    found: list[tuple[Seen, Seen]] = []
+    longest: Seen | None = None
+    for seen in sorted(_one_a_meeting(diary), key=lambda seen: (seen.span.starts_at, seen.event)):
         if longest and min(longest.span.ends_at, seen.span.ends_at) - seen.span.starts_at >= OVERLAP:
             found.append((longest, seen))
         if longest is None or seen.span.ends_at > longest.span.ends_at:
             longest = seen
     return found
+
+
+def _one_a_meeting(diary: list[Seen]) -> list[Seen]:
+    """Keep one copy of each meeting: an agent may have it on several calendars."""
+    return list({seen.meeting or seen.event: seen for seen in sorted(diary, key=lambda seen: seen.event)}.values())
 
 
 # ---- flapping -------------------------------------------------------------------------------------------------------
