@@ -72,7 +72,7 @@ def reader(url: URL) -> Engine:
     if backend == "sqlite":
         return _sqlite(url, "ro", "BEGIN")
     if backend == "postgresql":
-        return _postgresql(url, "REPEATABLE READ", READ_TIMEOUT, readonly=True)
+        return _postgresql(url, READ_TIMEOUT, readonly=True)
     return _mysql(url, READ_TIMEOUT, readonly=True)
 
 
@@ -82,7 +82,7 @@ def writer(url: URL) -> Engine:
     if backend == "sqlite":
         return _sqlite(url, "rw", "BEGIN IMMEDIATE")
     if backend == "postgresql":
-        return _postgresql(url, "READ COMMITTED", WRITE_TIMEOUT, readonly=False)
+        return _postgresql(url, WRITE_TIMEOUT, readonly=False)
     return _mysql(url, WRITE_TIMEOUT, readonly=False)
 
 
@@ -105,7 +105,7 @@ def _sqlite(url: URL, mode: str, begin: str) -> Engine:
     return engine
 
 
-def _postgresql(url: URL, isolation: str, seconds: int, *, readonly: bool) -> Engine:
+def _postgresql(url: URL, seconds: int, *, readonly: bool) -> Engine:
     if not _is_local(url) and "sslmode" not in url.query:
         url = url.update_query_dict({"sslmode": "verify-full"})
         if "sslrootcert" not in url.query:
@@ -116,7 +116,7 @@ def _postgresql(url: URL, isolation: str, seconds: int, *, readonly: bool) -> En
             "connect_timeout": CONNECT_TIMEOUT,
             "prepare_threshold": None,
         },  # poolers lose prepared statements
-        execution_options={"isolation_level": isolation, "postgresql_readonly": readonly},
+        execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if readonly else {},
         poolclass=pool.NullPool if readonly else pool.QueuePool,
         **({} if readonly else {"pool_size": 1, "pool_pre_ping": True}),
         hide_parameters=True,

@@ -24,11 +24,10 @@ _LOST = {"2006", "2013", "2055", "57P01", "57P02", "57P03", "08000", "08003", "0
 def code_of(error: BaseException) -> str:
     """Return the database's own code: an SQLSTATE, a MySQL number, SQLite's name; empty when it gave none."""
     original = getattr(error, "orig", None) or error
-    state = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    if state:
-        return str(state)
     first = original.args[0] if original.args else ""
-    return str(first) if isinstance(first, int) else ""
+    if isinstance(first, int):
+        return str(first)
+    return str(getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None) or "")
 
 
 def is_duplicate(error: BaseException) -> bool:

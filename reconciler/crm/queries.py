@@ -44,7 +44,11 @@ def raw_cursor(connection: Connection, query: Select[Any]) -> Any:  # noqa: ANN4
     driver: Any = connection.connection.driver_connection
     server_side = {"name": f"rows_{next(_NUMBERS)}"} if connection.dialect.name == "postgresql" else {}
     cursor = driver.cursor(**server_side)
-    cursor.execute(str(compiled), values)
+    try:
+        cursor.execute(str(compiled), values)
+    except BaseException:
+        cursor.close()
+        raise
     return cursor
 
 

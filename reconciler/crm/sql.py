@@ -6,6 +6,7 @@ SQLite, PostgreSQL and MySQL/MariaDB. The database itself refuses writes on thes
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -205,9 +206,22 @@ class SqlSnapshot:
         return self._streamed(query)
 
     def _streamed(self, query: Select[Any]) -> Iterator[Sequence[Row]]:
+        """Yield raw rows; from where SQLite meets text that is no UTF-8, with replacement characters for it."""
+        last: Row | None = None
+        try:
+            for batch in self._plain(query):
+                last = batch[-1]
+                yield batch
+        except UnicodeError:
+            driver: Any = self.connection.connection.driver_connection
+            driver.text_factory = engines.tolerant
+            rest = query if last is None else query.where(self._table.column("id") > queries.raw(last[0]))
+            yield from self._plain(rest)
+
+    def _plain(self, query: Select[Any]) -> Iterator[Sequence[Row]]:
         """Yield raw rows from the driver's own cursor, which on PostgreSQL stays on the server."""
         with self._reading():
-            cursor = queries.raw_cursor(self.connection, query)
+            cursor = self._executed(query)
         try:
             while batch := self._fetched(cursor):
                 yield batch
@@ -225,9 +239,18 @@ class SqlSnapshot:
                 return
             yield batch
 
+    def _executed(self, query: Select[Any]) -> Any:  # noqa: ANN401 -- any driver's cursor
+        try:
+            return queries.raw_cursor(self.connection, query)
+        except sqlite3.OperationalError as error:
+            raise _undecodable(error) from None
+
     def _fetched(self, cursor: Any) -> Sequence[Row]:  # noqa: ANN401 -- any driver's cursor
         with self._reading():
-            rows: Sequence[Row] = cursor.fetchmany(FETCH)
+            try:
+                rows: Sequence[Row] = cursor.fetchmany(FETCH)
+            except sqlite3.OperationalError as error:
+                raise _undecodable(error) from None
         return rows
 
     def _reading(self) -> AbstractContextManager[None]:
@@ -240,3 +263,8 @@ def driver_error(connection: Connection) -> type[BaseException]:
     driver = connection.dialect.loaded_dbapi
     found: type[BaseException] = driver.Error
     return found
+
+
+def _undecodable(error: sqlite3.OperationalError) -> Exception:
+    """Tell SQLite's complaint about text that is no UTF-8 from its others."""
+    return UnicodeError() if str(error).startswith("Could not decode") else error

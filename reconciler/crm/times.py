@@ -198,7 +198,7 @@ def raw_moment(moment: datetime, column: Column, rule: TimeRule) -> object:
     if column.kind is Kind.INSTANT:
         return moment
     if column.kind is Kind.TIME:
-        return moment.replace(tzinfo=None)
+        return moment.replace(tzinfo=None, fold=0)  # no database keeps a fold
     return Spelling.like(column.sample, aware=rule.mode is TimeMode.AWARE).write(moment)
 
 

@@ -6,7 +6,8 @@ The row is locked and read again, its version compared, changed, committed, and 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +21,7 @@ from reconciler.crm.columns import Kind, UnwritableError
 from reconciler.crm.mapping import codec_of, time_rule
 from reconciler.crm.reflect import SqlSpec, TableMap, reflect
 from reconciler.crm.times import TimeMode
+from reconciler.errors import CrmUnreachableError
 from reconciler.model import Outcome, Presence, Record, Status
 
 if TYPE_CHECKING:
@@ -61,8 +63,7 @@ class SqlWriter:
 
     def create(self, key: str, fields: Fields) -> Written:
         """Insert a record under `key`. ALREADY when an identical one is there, CONFLICT when the key is taken."""
-        isolated = not self._table.key_is_unique and self._table.dialect != "sqlite"
-        written = self._write(lambda connection: self._insert(connection, key, fields), key, fields, isolated=isolated)
+        written = self._write(lambda connection: self._insert(connection, key, fields), key, fields, creating=True)
         if written.outcome is Outcome.DONE and "key" in self._table.columns and not self._table.key_is_unique:
             return self._verified(key, written)
         return written
@@ -74,8 +75,6 @@ class SqlWriter:
     def cancel(self, crm_id: str, *, version: str) -> Written:
         """Set the status to cancelled if the record still has `version`. A recorded outcome is never overwritten."""
         fields: Fields = {"status": Status.CANCELLED.value}
-        if "status" not in self._table.columns:
-            return Written(Outcome.FAILED, why="no status column is mapped, so a record can't be cancelled")
         return self._write(lambda connection: self._update(connection, crm_id, fields, version, None), None, fields)
 
     def delete(self, crm_id: str, *, version: str) -> Written:
@@ -84,14 +83,14 @@ class SqlWriter:
 
     def find(self, crm_id: str | None, key: str) -> Record | None:
         """Look one record up by id, else by key. Raises CrmUnreachableError, SnapshotError."""
-        with self._reading(), self._engine.connect() as connection, connection.begin():
+        with self._looking() as connection:
             found = self._by(connection, "id", crm_id)[:1] if crm_id is not None else []
             found = found or self._by(connection, "key", key)[:1]
         return found[0][1] if found else None
 
     def checks(self) -> list[Check]:
         """Say what the writing account may do."""
-        with self._reading(), self._engine.connect() as connection, connection.begin():
+        with self._looking() as connection:
             return writing_checks(connection, self._table, self._url)
 
     def close(self) -> None:
@@ -122,6 +121,8 @@ class SqlWriter:
         row, record, moved = self._locked(connection, crm_id, version)
         if moved or record is None:
             return moved or Written(Outcome.CONFLICT)
+        if fields.get("status") == Status.CANCELLED and "status" not in self._table.columns:
+            return Written(Outcome.FAILED, record, "no status column is mapped, so a record can't be cancelled")
         if record.closed and fields.get("status") == Status.CANCELLED:
             return Written(Outcome.FAILED, record, "the CRM recorded an outcome for it, which is never overwritten")
         wanted = self._differing(row, record, fields)
@@ -207,7 +208,7 @@ class SqlWriter:
 
     def _verified(self, key: str, written: Written) -> Written:
         """Look again after a create that no unique index guards."""
-        with self._reading(), self._engine.connect() as connection, connection.begin():
+        with self._looking() as connection:
             count = len(self._by(connection, "key", key))
         if count == 1:
             return written
@@ -278,11 +279,12 @@ class SqlWriter:
 
     # ---- transactions
 
-    def _write(self, work: Work, key: str | None, fields: Fields, *, isolated: bool = False) -> Written:
+    def _write(self, work: Work, key: str | None, fields: Fields, *, creating: bool = False) -> Written:
         """Run `work` in one transaction, commit what it prepared, and read it back."""
         try:
+            guarded = self._open()[0].key_is_unique or self._engine.dialect.name == "sqlite"
             with self._engine.connect() as connection:
-                if isolated:
+                if creating and not guarded:
                     connection.execution_options(isolation_level="SERIALIZABLE")
                 transaction = connection.begin()
                 prepared = work(connection)
@@ -292,9 +294,12 @@ class SqlWriter:
                 try:
                     transaction.commit()
                 except exc.DBAPIError as error:
+                    connection.invalidate()
                     return self._unconfirmed(error, key, fields)
         except UnwritableError as error:
             return Written(Outcome.FAILED, why=f"not written: {error}")
+        except CrmUnreachableError as error:
+            return Written(Outcome.FAILED, why=f"nothing was written: {error}")
         except exc.SQLAlchemyError as error:
             return self._failed(error, key, fields)
         return self._read_back(prepared)
@@ -316,7 +321,7 @@ class SqlWriter:
 
     def _taken(self, key: str, fields: Fields) -> Written:
         """Say who has the key that a unique index refused."""
-        with self._reading(), self._engine.connect() as connection, connection.begin():
+        with self._looking() as connection:
             found = [record for _, record in self._by(connection, "key", key)]
         if found:
             return self._compared(found[0], fields, "its key already belongs to another record")
@@ -343,6 +348,13 @@ class SqlWriter:
         rows = [tuple(row) for row in connection.execute(query.order_by(self._table.column("id")))]
         pairs = [(row, self._codec.record(row)) for row in rows]
         return [(row, record) for row, record in pairs if (record.id if name == "id" else record.key) == value]
+
+    @contextmanager
+    def _looking(self) -> Iterator[Connection]:
+        """Open a transaction that only reads. Raises CrmUnreachableError, SnapshotError."""
+        self._open()
+        with self._reading(), self._engine.connect() as connection, connection.begin():
+            yield connection
 
     # ---- the map
 
