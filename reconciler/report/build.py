@@ -443,9 +443,15 @@ def _following(result: Result, look: Look) -> Iterable[Next]:
         yield Next(f"To write {_these(planned)}", f"reconcile run {look.job}")
     if not result.dry_run and failed(result.deltas):
         yield Next("To try again what was not applied", f"reconcile run {look.job}")
-    if people := _for_people(result):
-        first = min(people, key=lambda one: (one.severity.rank, one.kind, one.start or "", one.key))
-        yield Next("To see one finding closely", f"reconcile explain {first.key} --job {look.job}")
+    if known := _known(result):
+        yield Next("To see one finding closely", f"reconcile explain {known} --job {look.job}")
+
+
+def _known(result: Result) -> str | None:
+    """Return what `explain` knows the most urgent finding by. A dry run keeps no findings: there it is the CRM id."""
+    people = sorted(_for_people(result), key=lambda one: (one.severity.rank, one.kind, one.start or "", one.key))
+    names = (finding.crm_id if result.dry_run else finding.key for finding in people)
+    return next((name for name in names if name and all(mark.isalnum() or mark in "-_.:" for mark in name)), None)
 
 
 def _consent(result: Result) -> str:

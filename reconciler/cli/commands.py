@@ -1,0 +1,183 @@
+"""The commands and their options, as `reconcile --help` lists them. What they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from reconciler.cli import later, screen
+from reconciler.cli.world import Call, Common, Format
+
+COMMON: Final = "Every command also takes --format text|json, --verbose/-v, --quiet/-q and --mask."
+NAMES: Final = ("run", "check", "explain", "status", "demo", "state", "generate", *later.COMMANDS)
+NOT_HERE: Final = 2
+
+JobArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", help="A job file, or its name in jobs/. Default: $RECONCILE_JOB, or the only one."),
+]
+JobOption = Annotated[str | None, typer.Option("--job", metavar="JOB", help="A job file, or its name in jobs/.")]
+
+app = typer.Typer(
+    name="reconcile",
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="`reconcile JOB` is short for `reconcile run JOB`; one called like a command is named by its path: ./status",
+)
+state = typer.Typer(name="state", help="The state database's own upkeep.", no_args_is_help=True, rich_markup_mode=None)
+generate = typer.Typer(
+    name="generate", help="Make files for other systems.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+def group() -> Any:  # noqa: ANN401  # click's Group, wherever the installed typer keeps it
+    """Return all commands as one."""
+    return typer.main.get_command(app)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001  # typer hands a flag's value over by position
+    if asked:
+        from reconciler import __version__
+
+        screen.write(f"reconcile {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def reconcile(
+    context: typer.Context,
+    *,
+    format_: Annotated[Format, typer.Option("--format", help="How results are written to stdout.")] = Format.TEXT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="More logs on stderr.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Only the headline, and only if somebody must look.")
+    ] = False,
+    mask: Annotated[bool, typer.Option("--mask", help="Hide clients' names, addresses and titles.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Find and repair the differences between a brokerage's calendars and its CRM."""
+    del version
+    common = Common(format=format_, verbose=verbose, quiet=quiet, mask=mask)
+    context.obj = Call(context.obj, common, NAMES)
+
+
+@app.command(epilog=COMMON)
+def run(  # noqa: PLR0913  # one parameter for each option: that is how typer reads them
+    context: typer.Context,
+    job: JobArgument = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; write to neither side.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read every calendar whole.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="AGENT", help="Look at these agents' calendars only; repeatable."),
+    ] = None,
+    approve: Annotated[
+        str | None,
+        typer.Option("--approve", metavar="DIGEST", help="Consent to a plan that was refused, and apply it."),
+    ] = None,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Exit 0, not 75, while another run is at work.")
+    ] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 3 when a dry run finds differences.")] = False,
+) -> int:
+    """Compare both sides and apply what the job file allows."""
+    from reconciler.cli import running
+
+    asked = running.Asked(
+        dry_run=dry_run,
+        full=full,
+        only=tuple(only or ()),
+        approve=approve,
+        scheduled=scheduled,
+        exit_code=exit_code,
+    )
+    return running.run(context.obj, job, asked)
+
+
+@app.command(epilog=COMMON)
+def check(context: typer.Context, job: JobArgument = None) -> int:
+    """Look at everything that can be known before a run."""
+    from reconciler.cli import checking
+
+    return checking.check(context.obj, job)
+
+
+@app.command(epilog=COMMON)
+def status(context: typer.Context, job: JobArgument = None) -> int:
+    """Show the last runs, and how fresh each calendar is."""
+    from reconciler.cli import freshness
+
+    return freshness.status(context.obj, job)
+
+
+@app.command(epilog=COMMON)
+def explain(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A finding's key, a source key, or a CRM id.")],
+    job: JobOption = None,
+) -> int:
+    """Show all that is known of one appointment."""
+    from reconciler.cli import explaining
+
+    return explaining.explain(context.obj, key, job)
+
+
+@app.command(epilog=COMMON)
+def demo(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", metavar="FOLDER", help="Where to make the sample brokerage; default: a new folder."),
+    ] = None,
+) -> int:
+    """Make a sample brokerage on this machine and run the whole job against it."""
+    from reconciler.cli import demonstration
+
+    return demonstration.demo(context.obj, folder)
+
+
+@state.command(epilog=COMMON)
+def rebind(context: typer.Context, job: JobArgument = None) -> int:
+    """Say that the job's CRM has moved: bind the state to where it is now."""
+    from reconciler.cli import upkeep
+
+    return upkeep.rebind(context.obj, job)
+
+
+@state.command(epilog=COMMON)
+def upgrade(context: typer.Context, job: JobArgument = None) -> int:
+    """Bring the state database to this version's tables."""
+    from reconciler.cli import upkeep
+
+    return upkeep.upgrade(context.obj, job)
+
+
+def _not_here(parent: typer.Typer, prefix: str, commands: dict[str, later.Later]) -> None:
+    """Add commands that only say that they are not part of this release."""
+
+    def add(name: str, what: later.Later) -> None:
+        settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+        about = f"(later) {what.will}"
+
+        @parent.command(name, help=about, options_metavar=what.usage, context_settings=settings)
+        def answer(context: typer.Context) -> int:
+            del context
+            screen.say(later.sentence(f"{prefix}{name}", what))
+            return NOT_HERE
+
+    for name, what in commands.items():
+        add(name, what)
+
+
+_not_here(app, "", later.COMMANDS)
+_not_here(state, "state ", later.STATE)
+_not_here(generate, "generate ", later.GENERATE)
+app.add_typer(state)
+app.add_typer(generate)

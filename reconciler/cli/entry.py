@@ -1,0 +1,99 @@
+"""The program's front door: every way a command can end becomes an exit code and, where it failed, a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from reconciler.cli import commands, screen
+from reconciler.cli.arguments import arranged
+from reconciler.cli.world import World
+from reconciler.errors import ConfigError, ReconcilerError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERNAL = 1
+USAGE = 2
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run `reconcile` with this process's arguments, environment and clock."""
+    return call(sys.argv[1:], World(environ=dict(os.environ), cwd=Path.cwd(), clock=_now))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def call(words: Sequence[str], world: World) -> int:
+    """Run one command line in `world` and return its exit code; nothing is raised."""
+    screen.prepare()
+    verbose = bool({"-v", "--verbose"} & set(words))
+    try:
+        return _ended(
+            commands.group().main(arranged(words, commands.NAMES), "reconcile", standalone_mode=False, obj=world)
+        )
+    except ReconcilerError as error:
+        screen.say(sentence(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        screen.say("reconcile: interrupted. What was not finished is found again by the next run.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # noqa: BLE001  # the last line of defence: a sentence and an exit code, never a stack
+        return _unexpected(error, verbose=verbose)
+
+
+def _ended(answer: object) -> int:
+    return answer if isinstance(answer, int) else 0
+
+
+def sentence(error: ReconcilerError) -> str:
+    """Say what went wrong; each problem of a configuration has its own line."""
+    if isinstance(error, ConfigError):
+        count = len(error.problems)
+        where = f" in {error.where}" if error.where else ""
+        head = f"reconcile: {count} problem{'s' if count > 1 else ''}{where}, nothing was done:"
+        return "\n".join([head, *(f"  {problem}" for problem in error.problems)])
+    word = "REFUSED" if isinstance(error, RefusedError) else "reconcile"
+    return f"{word}: {error}"
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> int:
+    """Say what can be said of an error nobody foresaw, without its values: they may be a client's."""
+    usage = _as_usage(error)
+    if usage is not None:
+        screen.say(usage)
+        return USAGE
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((frame for frame in reversed(frames) if "reconciler" in frame.filename), frames[-1])
+    place = f"{Path(last.filename).name} line {last.lineno}"
+    screen.say(
+        f"reconcile: internal error ({type(error).__name__} in {place}). This is a bug; the next run starts from "
+        "what is there. Add --verbose for the steps that led to it."
+    )
+    if verbose:
+        screen.say("\n".join(f"  {Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames))
+    return INTERNAL
+
+
+def _as_usage(error: Exception) -> str | None:
+    """Return the sentence for a command line that can't be read; None for any other error."""
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
+        return None
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "reconcile"
+    said = str(format_message()).rstrip(".")
+    if said.startswith("Usage:"):  # a group without its command shows its help
+        return said
+    return f"reconcile: {said}. `{path} --help` shows what is possible."

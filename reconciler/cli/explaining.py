@@ -1,0 +1,253 @@
+"""`reconcile explain`: both sides of one appointment, what they last agreed on, what is decided, what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli import logs, running, screen
+from reconciler.cli.world import Format, Named, load_job
+from reconciler.errors import UsageError
+from reconciler.model import Delta, Finding, Outcome, Remedy, Situation
+from reconciler.report import mask
+from reconciler.report.words import bounded, moment, spoken
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from reconciler.cli.world import Call
+    from reconciler.explain import Explanation
+    from reconciler.model import Fields, Value
+    from reconciler.report.build import Look
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What each side says, and what both last agreed on; None for a side that has nothing."""
+
+    calendar: Fields | None
+    crm: Fields | None
+    base: Fields | None
+    base_crm: Fields | None
+
+
+def explain(call: Call, key: str, argument: str | None) -> int:
+    """Show all that is known of the appointment that `key` names."""
+    from reconciler.assembly import assemble
+    from reconciler.explain import explain as explained
+
+    named = load_job(call, argument)
+    logs.configure(call.common, call.world.clock)
+    setup = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True)
+    with closing(setup.reader):
+        found = explained(setup, key)
+        look, visible = running.look_of(setup, named.word), running.addresses(setup)
+    if found is None:
+        raise UsageError(_unknown(key, named))
+    shown = _Shown(found, visible if call.common.mask or named.job.report.mask else None)
+    if call.common.format is Format.JSON:
+        screen.write_json(shown.as_json())
+    else:
+        screen.write("\n".join(_text(shown, look)))
+    return 0
+
+
+def _unknown(key: str, named: Named) -> str:
+    return (
+        f"{bounded(key)} is nothing that {named.job.name} knows: give a finding's key, a source key or a CRM id that a "
+        f"run has shown (`reconcile run {named.word}`; a dry run keeps no findings, but CRM ids and source keys work)."
+    )
+
+
+class _Shown:
+    """An explanation, masked where it has to be."""
+
+    def __init__(self, found: Explanation, visible: frozenset[str] | None) -> None:
+        self.found = found
+        self._visible = visible
+        seen, record, link = found.pair.seen, found.pair.record, found.pair.link
+        self.sides = Sides(
+            self._fields(seen.fields if seen else None),
+            self._fields(record.fields if record else None),
+            self._fields(link.base if link else None),
+            self._fields(link.base_crm if link else None),
+        )
+
+    def _fields(self, fields: Fields | None) -> Fields | None:
+        if fields is None or self._visible is None:
+            return fields
+        return {name: mask.one(name, value, self._visible) for name, value in fields.items()}
+
+    def sentence(self, text: str) -> str:
+        """Return `text`, masked where it has to be."""
+        return text if self._visible is None else mask.sentence(text, self._visible)
+
+    def past(self, row: Mapping[str, Any]) -> dict[str, tuple[Value, Value]]:
+        """Return what one journal row changed: before and after."""
+        before, after = row["before"] or {}, row["after"] or {}
+        names = dict.fromkeys([*before, *after])
+        changes = {name: (_whole(before.get(name)), _whole(after.get(name))) for name in names}
+        return changes if self._visible is None else mask.fields(changes, self._visible)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `--format json`."""
+        found, pair = self.found, self.found.pair
+        return {
+            "key": found.key,
+            "agent": pair.calendar.agent.email if pair.calendar else None,
+            "event": pair.seen.event if pair.seen else None,
+            "crm_id": pair.record.id if pair.record else None,
+            "calendar": self.sides.calendar,
+            "crm": self.sides.crm,
+            "base": {"calendar": self.sides.base, "crm": self.sides.base_crm} if self.sides.base is not None else None,
+            "differences": differences(self.sides.crm, self.sides.calendar),
+            "relevance": pair.seen.relevance if pair.seen else None,
+            "matched_by": pair.tier,
+            "holds": list(pair.holds),
+            "situation": found.verdict.situation,
+            "step": found.verdict.step,
+            "reason": self.sentence(found.verdict.reason),
+            "findings": [finding.key for finding in found.outlook.findings],
+            "delta": found.outlook.delta.action if found.outlook.delta else None,
+            "history": [_journal_json(row, self.past(row)) for row in found.history],
+        }
+
+
+def _whole(value: Any) -> Value:  # noqa: ANN401  # JSON has lists where fields have tuples
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _journal_json(row: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: row[name] for name in ("run", "at", "action", "status")}
+    return {**kept, "fields": {name: list(pair) for name, pair in changes.items()}}
+
+
+def differences(crm: Fields | None, calendar: Fields | None) -> list[str]:
+    """Say how two sides that are known to differ do so, value by value."""
+    if crm is None or calendar is None or crm == calendar:
+        return []
+    from deepdiff import DeepDiff
+
+    shared = crm.keys() & calendar.keys()
+    diff = DeepDiff(
+        {name: crm[name] for name in shared},
+        {name: calendar[name] for name in shared},
+        ignore_order=True,
+        verbose_level=2,
+    )
+    return [bounded(line, 300) for line in diff.pretty().splitlines()]
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def _text(shown: _Shown, look: Look) -> Iterator[str]:
+    found, pair = shown.found, shown.found.pair
+    agent = pair.calendar.agent.email if pair.calendar else None
+    zone = look.zone_for(agent)
+    yield f"{found.verdict.situation.replace('_', ' ').upper()}  {bounded(found.key)}"
+    yield f"  {SITUATIONS[found.verdict.situation]}"
+    yield ""
+    yield from _sides(shown.sides, zone)
+    yield ""
+    yield from _how(shown)
+    yield from _what(found.outlook.findings, found.outlook.delta, shown)
+    yield from _history(shown, zone)
+    yield ""
+    yield from _acts(shown, look)
+
+
+def _sides(sides: Sides, zone: ZoneInfo) -> Iterator[str]:
+    columns = (sides.calendar, sides.crm, sides.base)
+    names = dict.fromkeys(name for side in columns if side for name in side)
+    rows: list[tuple[str, ...]] = [("", "calendar", "CRM", "last agreed")]
+    rows += [(name.replace("_", " "), *(_cell(side, name, zone) for side in columns)) for name in names]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  " + "  ".join(f"{value:<{width}}" for value, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _cell(side: Fields | None, name: str, zone: ZoneInfo) -> str:
+    if side is None:
+        return "-"
+    return bounded(spoken(name, side[name], zone), 60) if name in side else "not compared"
+
+
+def _how(shown: _Shown) -> Iterator[str]:
+    pair = shown.found.pair
+    if pair.calendar:
+        yield f"  calendar   {bounded(pair.calendar.label)} ({bounded(pair.calendar.source)})"
+    if pair.seen:
+        yield f"  event      {bounded(pair.seen.event)}" + (f", {pair.seen.absence}" if pair.seen.absence else "")
+        yield f"  relevant   {_relevance(pair.seen.relevance)}"
+    if pair.record:
+        key = f", source key {bounded(pair.record.key)}" if pair.record.key else ", without a source key"
+        yield f"  record     {bounded(pair.record.id)}{key}, {pair.record.presence}"
+    yield f"  matched    {MATCHED[pair.tier] if pair.tier else 'with nothing on the other side'}"
+    if pair.holds:
+        yield f"  held       {', '.join(pair.holds)}"
+    verdict = shown.found.verdict
+    reason = f": {bounded(shown.sentence(verdict.reason), 300)}" if verdict.reason else ""
+    yield f"  verdict    {verdict.step.replace('_', ' ')}{reason}"
+
+
+def _relevance(rule: str | None) -> str:
+    return f'by the rule "{rule}" of policy.relevant' if rule else "by no rule of policy.relevant: not an appointment"
+
+
+def _what(findings: Iterable[Finding], delta: Delta | None, shown: _Shown) -> Iterator[str]:
+    for finding in findings:
+        why = bounded(shown.sentence(finding.why), 300)
+        yield f"  finding    {finding.key} {finding.kind} ({finding.severity}): {why}"
+    if delta is not None:
+        said = f" ({bounded(delta.why)})" if delta.why else ""
+        yield f"  delta      {delta.action} of {', '.join(delta.fields) or 'the record'}: {delta.outcome}{said}"
+    yield from (f"  differs    {line}" for line in differences(shown.sides.crm, shown.sides.calendar))
+
+
+def _history(shown: _Shown, zone: ZoneInfo) -> Iterator[str]:
+    yield ""
+    yield "WHAT WE WROTE" if shown.found.history else "WHAT WE WROTE: nothing yet"
+    for row in shown.found.history:
+        yield f"  {moment(row['at'], zone)}  {row['action']}  {row['status']}  run {row['run']}"
+        for name, (before, after) in shown.past(row).items():
+            yield f"      {name.replace('_', ' '):<10} {spoken(name, before, zone)} → {spoken(name, after, zone)}"
+
+
+def _acts(shown: _Shown, look: Look) -> Iterator[str]:
+    delta, findings = shown.found.outlook.delta, shown.found.outlook.findings
+    if delta is not None and delta.outcome is Outcome.PLANNED:
+        yield f"To write it:\n    reconcile run {look.job}"
+    elif delta is not None:
+        yield f"What stands in the way is in the job file ({delta.why}). To look again:\n    reconcile check {look.job}"
+    elif any(finding.remedy is Remedy.HUMAN for finding in findings):
+        yield "A person decides: put right the side that is wrong, and the next run sees that both agree:"
+        yield f"    reconcile run {look.job}"
+    else:
+        yield "Nothing to do."
+
+
+MATCHED = {
+    "link": "by the link of an earlier run",
+    "key": "by source key",
+    "uid": "by iCalUID and original start",
+    "natural": "by agent, client and time, which only suggests",
+}
+
+SITUATIONS: Mapping[Situation, str] = {
+    Situation.IN_SYNC: "Both sides say the same, or it is over on both.",
+    Situation.UNAGREED: "Both sides have it and differ, and they never agreed before: policy.first decides.",
+    Situation.CALENDAR_CHANGED: "It changed in the calendar since both sides agreed.",
+    Situation.CRM_CHANGED: "It changed in the CRM since both sides agreed.",
+    Situation.BOTH_CHANGED: "The same field changed on both sides since they agreed: a conflict.",
+    Situation.REOPENED: "We cancelled the record, and the event is back.",
+    Situation.FALSE_CANCEL: "The record is cancelled, and the event is alive.",
+    Situation.NEW_IN_CALENDAR: "The calendar has it, and the CRM never did.",
+    Situation.REMOVED_FROM_CRM: "The record is gone from the CRM, and the event is alive.",
+    Situation.REMOVED_FROM_CALENDAR: "The event is gone, with evidence, and the record still stands.",
+    Situation.REMOVED_AND_EDITED: "The event is gone, and somebody edited the record meanwhile: a conflict.",
+    Situation.NEW_IN_CRM: "The CRM has it, and no calendar ever did.",
+    Situation.HOLD: "Nothing is decided now, for the reason below.",
+}

@@ -1,0 +1,163 @@
+"""`reconcile status`: when each calendar was last seen whole, how the last runs ended, what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli import logs, running, screen
+from reconciler.cli.world import Format, load_job
+from reconciler.model import Severity
+from reconciler.report import mask
+from reconciler.report.words import bounded, moment, plural, zone_of
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+    from zoneinfo import ZoneInfo
+
+    from reconciler.cli.world import Call
+    from reconciler.run import Setup
+    from reconciler.store.state import Watched
+
+RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one calendar is: `fresh`, `late`, `blind` or `new`, with what is known of it."""
+
+    name: str
+    source: str
+    state: str
+    seen_at: datetime | None
+    blind_since: datetime | None
+    strikes: int
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that `status` shows."""
+
+    job: str
+    calendars: tuple[Health, ...]
+    runs: tuple[Mapping[str, Any], ...]
+    findings: Mapping[str, int]
+
+    @property
+    def unwell(self) -> tuple[Health, ...]:
+        """Return the calendars that are not as they should be, the blind ones first."""
+        return tuple(sorted((one for one in self.calendars if one.state != "fresh"), key=lambda one: one.state))
+
+
+def status(call: Call, argument: str | None) -> int:
+    """Show how the job is doing. Nothing is read but the state database."""
+    from reconciler.assembly import assemble
+
+    named = load_job(call, argument)
+    logs.configure(call.common, call.world.clock)
+    setup = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True)
+    with closing(setup.reader):
+        overview = _overview(setup, masking=call.common.mask or named.job.report.mask)
+    if call.common.format is Format.JSON:
+        screen.write_json(_as_json(overview))
+    elif not call.common.quiet:
+        screen.write(_as_text(overview, zone_of(named.job.report.timezone), named.word))
+    elif overview.unwell:
+        screen.write(_headline(overview))
+    return 0
+
+
+def _overview(setup: Setup, *, masking: bool) -> Overview:
+    from reconciler.store import state
+    from reconciler.store.overview import open_findings
+
+    freshness, now = setup.job.run.freshness, setup.clock()
+    with setup.state.engine.connect() as connection:  # never committed: a question leaves nothing behind
+        watched = state.watch(connection, setup.state, setup.directory.calendars)
+        runs = tuple(state.last_runs(connection, setup.state, RUNS))
+        found = open_findings(connection, setup.state)
+    visible = running.addresses(setup)
+    calendars = tuple(_health(each, now, freshness, visible if masking else None) for each in watched)
+    return Overview(setup.job.name, calendars, runs, found)
+
+
+def _health(each: Watched, now: datetime, freshness: timedelta, visible: frozenset[str] | None) -> Health:
+    if each.blind_since is not None:
+        state = "blind"
+    elif each.seen_at is None:
+        state = "new"
+    else:
+        state = "fresh" if now - each.seen_at <= freshness else "late"
+    why = mask.sentence(each.why, visible) if each.why and visible is not None else each.why
+    label, source = each.calendar.label, each.calendar.source
+    return Health(label, source, state, each.seen_at, each.blind_since, each.strikes, why)
+
+
+def _as_json(overview: Overview) -> dict[str, Any]:
+    return {
+        "job": overview.job,
+        "calendars": [
+            {
+                "calendar": one.name,
+                "source": one.source,
+                "state": one.state,
+                "seen_at": one.seen_at,
+                "blind_since": one.blind_since,
+                "strikes": one.strikes,
+                "why": one.why,
+            }
+            for one in overview.calendars
+        ],
+        "runs": [
+            {name: row[name] for name in ("id", "started_at", "finished_at", "status", "exit_code", "digest", "counts")}
+            for row in overview.runs
+        ],
+        "open_findings": dict(overview.findings),
+    }
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def _headline(overview: Overview) -> str:
+    states = [one.state for one in overview.calendars]
+    said = ", ".join(
+        f"{states.count(state):,} {state}" for state in ("blind", "late", "new", "fresh") if state in states
+    )
+    return f"{overview.job}: calendars {said or 'none'}; {_open(overview.findings)}"
+
+
+def _open(findings: Mapping[str, int]) -> str:
+    parts = ", ".join(f"{findings[level]:,} {level}" for level in Severity if findings.get(level))
+    return f"{plural(sum(findings.values()), 'open finding')}" + (f" ({parts})" if parts else "")
+
+
+def _as_text(overview: Overview, zone: ZoneInfo, word: str) -> str:
+    lines = [_headline(overview), "", "CALENDARS"]
+    lines += [line for one in (*overview.unwell, *_fresh(overview)) for line in _calendar_lines(one, zone)]
+    lines += ["", "RUNS"]
+    lines += [_run_line(row, zone) for row in overview.runs] or [f"  none yet: reconcile --dry-run {word}"]
+    return "\n".join(lines) + "\n"
+
+
+def _fresh(overview: Overview) -> Iterable[Health]:
+    return (one for one in overview.calendars if one.state == "fresh")
+
+
+def _calendar_lines(one: Health, zone: ZoneInfo) -> Iterable[str]:
+    seen = f"last seen whole {moment(one.seen_at, zone)}" if one.seen_at else "never seen whole"
+    yield f"  {one.state:<6} {bounded(one.name)} ({bounded(one.source)})  {seen}"
+    if one.blind_since:
+        since = f"{moment(one.blind_since, zone)}, {plural(one.strikes, 'try')}"
+        yield f"         blind since {since}: {bounded(one.why or '', 300)}"
+
+
+def _run_line(row: Mapping[str, Any], zone: ZoneInfo) -> str:
+    ended = row["status"] or "did not end"
+    took = f"{(row['finished_at'] - row['started_at']).total_seconds():.0f} s" if row["finished_at"] else ""
+    code = f"exit {row['exit_code']}" if row["exit_code"] is not None else ""
+    parts = [moment(row["started_at"], zone), ended, code, took, row["id"]]
+    return "  " + "  ".join(part for part in parts if part)

@@ -1,0 +1,88 @@
+"""Commands of the design that this release does not have: each says so, and what to do meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A command that is not there yet: its arguments as documented, what it will do, and what to do until then."""
+
+    usage: str
+    will: str
+    meanwhile: str
+
+
+COMMANDS: Final[dict[str, Later]] = {
+    "pull": Later(
+        "[JOB] [--shard I/N]",
+        "Read the calendars only, shared among many workers.",
+        "`reconcile run` reads and compares in one process.",
+    ),
+    "approve": Later(
+        "DIGEST --by NAME --why TEXT [--expires 24h] [--job JOB]",
+        "Consent to a refused plan; the next run applies it.",
+        "`reconcile run JOB --approve DIGEST` consents and applies at once.",
+    ),
+    "report": Later(
+        "[JOB] [--run ID] [--since T] [--html F] [--csv F] [--xlsx F] [--json F] [--send [--urgent] [--again]]",
+        "Write or mail the discrepancy report.",
+        "`reconcile --dry-run JOB` prints all that is found, and `--format json` gives it to scripts.",
+    ),
+    "link": Later(
+        "--suggested [--dry-run] [--job JOB]",
+        "Turn one-to-one natural matches into links.",
+        "write the event's source key into the record's key column: the next run links them by it.",
+    ),
+    "resolve": Later(
+        "FILTER --take calendar|crm [--job JOB]",
+        "Settle what a person must decide.",
+        "change the side that is wrong by hand; the next run sees that both agree.",
+    ),
+    "accept": Later(
+        "FILTER --by NAME --why TEXT --until DATE [--job JOB]",
+        "Mark a finding as known until either side changes.",
+        "an open finding is counted as seen before, and does not change the exit code.",
+    ),
+    "revert": Later(
+        "RUN [--dry-run] [--job JOB]",
+        "Take back what a run wrote.",
+        "`reconcile explain KEY` shows what each record held before, to put back by hand.",
+    ),
+    "schedule": Later(
+        "",
+        "Show next, last, late and missed slots of the crontab.",
+        "`reconcile status` shows when the last runs were.",
+    ),
+}
+
+STATE: Final[dict[str, Later]] = {
+    "prune": Later(
+        "[--job JOB]",
+        "Drop what the state database no longer needs.",
+        "links and events that have left the window go with each run; only journal and runs grow.",
+    ),
+    "forget": Later(
+        "EMAIL [--job JOB]",
+        "Remove a person from the state database.",
+        "delete the state database's file: the next run builds it anew from both sides.",
+    ),
+    "subject": Later(
+        "EMAIL [--job JOB]",
+        "List what the state database knows of a person.",
+        "the state database is a plain SQL database, and its tables can be searched.",
+    ),
+}
+
+GENERATE: Final[dict[str, Later]] = {
+    "kubernetes": Later(
+        "", "Write manifests from crontab and jobs.", "run `reconcile run JOB --scheduled` from a CronJob of your own."
+    ),
+}
+
+
+def sentence(name: str, later: Later) -> str:
+    """Say that a command is not there yet and what to do meanwhile."""
+    return f"`reconcile {name}` is not part of this release: {later.meanwhile}"

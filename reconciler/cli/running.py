@@ -1,0 +1,110 @@
+"""`reconcile run`: the run, what is shown of it, and the exit code that scripts rely on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.cli import logs, screen
+from reconciler.cli.world import Named, load_job
+from reconciler.errors import LockedError, Problem, UsageError
+
+if TYPE_CHECKING:
+    from reconciler.cli.world import Call, Common
+    from reconciler.report.build import Look
+    from reconciler.result import Result
+    from reconciler.run import Options, Setup
+
+DIFFERENCES = 3
+"""The exit code of a dry run with `--exit-code` that found differences."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line asked of one run."""
+
+    dry_run: bool = False
+    full: bool = False
+    only: tuple[str, ...] = ()
+    approve: str | None = None
+    scheduled: bool = False
+    exit_code: bool = False
+
+
+def run(call: Call, argument: str | None, asked: Asked) -> int:
+    """Run a job, show what it came to, and return the exit code."""
+    named = load_job(call, argument)
+    logs.configure(call.common, call.world.clock)
+    try:
+        result, look = _result(call, named, asked)
+    except LockedError as error:
+        if not asked.scheduled:
+            raise
+        if not call.common.quiet:
+            screen.say(f"reconcile: {error} The next slot is soon enough (--scheduled).")
+        return 0
+    screen.write_result(result, look, call.common, call.world.cwd / "reports")
+    return exit_code(result, asked)
+
+
+def exit_code(result: Result, asked: Asked) -> int:
+    """Return the exit code of a run: its own, or 3 for differences that a dry run was asked to signal."""
+    differs = asked.exit_code and result.dry_run and result.has_differences
+    return DIFFERENCES if differs and result.exit_code == 0 else result.exit_code
+
+
+def _result(call: Call, named: Named, asked: Asked) -> tuple[Result, Look]:
+    from reconciler.assembly import assemble
+    from reconciler.run import run as run_job
+
+    began = time.monotonic()
+    setup = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=asked.dry_run)
+    try:
+        options = _options(setup, asked)
+        with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
+            result = run_job(setup, options, progress)
+    finally:
+        setup.reader.close()
+    logs.log_run(result, time.monotonic() - began)
+    return for_people(result, setup, call.common), look_of(setup, named.word)
+
+
+def _options(setup: Setup, asked: Asked) -> Options:
+    """Turn names into agents. Raises UsageError for one that this job does not know."""
+    from reconciler.run import Options
+
+    if not asked.only:
+        return Options(full=asked.full, approve=asked.approve)
+    found = {name: setup.directory.agent_of(name) for name in asked.only}
+    unknown = [name for name, agent in found.items() if agent is None]
+    if unknown:
+        known = ", ".join(agent.email for agent in setup.directory.agents[:10])
+        what = "names no agent of this job" if len(unknown) == 1 else "name no agents of this job"
+        raise UsageError(str(Problem("--only", f"{', '.join(unknown)} {what}", f"agents: {known}")))
+    only = frozenset(agent.email for agent in found.values() if agent)
+    return Options(full=asked.full, only=only, approve=asked.approve)
+
+
+def for_people(result: Result, setup: Setup, common: Common) -> Result:
+    """Mask what is shown of `result`, if the job or the command line says so."""
+    if not (common.mask or setup.job.report.mask):
+        return result
+    from reconciler.report.mask import masked
+
+    return masked(result, addresses(setup))
+
+
+def addresses(setup: Setup) -> frozenset[str]:
+    """Return the addresses of the brokerage's own people, which stay visible."""
+    return frozenset(name for agent in setup.directory.agents for name in (agent.email, *agent.aliases))
+
+
+def look_of(setup: Setup, word: str) -> Look:
+    """Return how people are shown results of this job."""
+    from reconciler.report.build import Look
+
+    job = setup.job
+    words = {name: str(getattr(job.limits, name)) for name in ("create", "update", "cancel", "delete", "agent_cancel")}
+    zones = {agent.email: agent.timezone for agent in setup.directory.agents if agent.timezone}
+    return replace(Look(job=word), zone=job.report.timezone, zones=zones, limits=words, title=job.report.title)

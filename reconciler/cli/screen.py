@@ -1,0 +1,108 @@
+"""Where answers go: results to stdout, progress to stderr. A reader who leaves early (`| head`) is no error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.world import Format, is_terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.cli.world import Common
+    from reconciler.report.build import Look
+    from reconciler.result import Result
+
+Progress = Callable[[int, int], None]
+
+
+def prepare() -> None:
+    """Let what a terminal or a log can't spell be replaced; it must not stop a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def write(text: str) -> None:
+    """Write to stdout; a reader who has left is no error, and the exit code stays what it is."""
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+
+
+def _silence() -> None:
+    """Point stdout at nothing, so that the interpreter's own last flush does not complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def say(sentence: str) -> None:
+    """Write a sentence for people to stderr."""
+    try:
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass
+
+
+def write_json(value: object) -> None:
+    """Write one JSON object to stdout, in ASCII: it survives every terminal, log and locale."""
+    write(json.dumps(value, indent=2, default=_spelled))
+
+
+def _spelled(value: Any) -> Any:  # noqa: ANN401  # whatever JSON does not know
+    from datetime import date
+
+    from reconciler.model import rfc3339
+
+    if isinstance(value, date):
+        return rfc3339(value)
+    if isinstance(value, set | frozenset | tuple):
+        return sorted(value)
+    return str(value)
+
+
+def write_result(result: Result, look: Look, common: Common, templates: Path) -> None:
+    """Write what a run came to, in the form that was asked for."""
+    if common.format is Format.JSON:
+        write_json(result.to_json())
+        return
+    from reconciler.report.build import build
+
+    report = build(result, look)
+    if common.quiet:
+        if report.needs_attention:
+            write(report.headline)
+        return
+    from reconciler.report import render
+
+    if is_terminal("stdout"):
+        try:
+            render.show(report, render.console(sys.stdout))
+        except BrokenPipeError:
+            _silence()
+        return
+    write(render.plain(report, templates))
+
+
+@contextmanager
+def progress(common: Common, label: str) -> Iterator[Progress]:
+    """Show how many calendars are read, on a terminal only."""
+    if common.quiet or not is_terminal("stderr"):
+        yield lambda _done, _all: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
