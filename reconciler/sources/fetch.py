@@ -8,6 +8,7 @@ address is its password: errors name the host and a short hash of the URL, nothi
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import ipaddress
 import socket
@@ -44,6 +45,9 @@ HEADERS = {
 }
 
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+_PRIVATE = tuple(
+    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
 _MOVED = {301, 302, 303, 307, 308}
 _ANSWERS = {
     401: "asks for a login (HTTP 401): its address may have been reset",
@@ -147,6 +151,8 @@ def _reason(error: Exception) -> str:
     chain = {type(one) for one in (error, error.__cause__, error.__context__) if one is not None}
     if any(issubclass(kind, (ssl.SSLError, urllib3.exceptions.SSLError)) for kind in chain):
         return "has a certificate or an encryption that is not accepted"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return "could not be reached"
     if any(issubclass(kind, (TimeoutError, urllib3.exceptions.TimeoutError)) for kind in chain):
         return "did not answer in time"
     if any(issubclass(kind, urllib3.exceptions.ProtocolError) for kind in chain):
@@ -162,12 +168,12 @@ class _Exchange:
     def __init__(self, bounds: Fetcher, known: Validators) -> None:
         self.bounds, self.known = bounds, known
         self.deadline = time.monotonic() + bounds.seconds
-        self.connection: HTTPConnection | None = None
+        self.socket: socket.socket | None = None  # the response takes it from its connection, so it is kept here
 
     def abort(self) -> None:
-        sock = self.connection.sock if self.connection else None
-        if sock is not None:
-            _shut(sock)
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
 
     def left(self) -> float:
         """Return the seconds that are left, at least a little, so that a socket never gets a time of zero."""
@@ -179,35 +185,28 @@ class _Exchange:
     def run(self, url: str) -> Fetched:
         target = _parse(url)
         for _ in range(REDIRECTS + 1):
-            answer = self._open(target)
+            connection = self._connected(target)
             try:
-                if answer.status not in _MOVED:
-                    return self._take(answer)
-                target = _moved(target, answer.headers.get("Location", ""))
+                path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+                headers = self._headers(target)
+                connection.request("GET", path, headers=headers, preload_content=False, decode_content=False)
+                with contextlib.closing(connection.getresponse()) as answer:
+                    if answer.status not in _MOVED:
+                        return self._take(answer)
+                    target = _moved(target, answer.headers.get("Location", ""))
             finally:
-                self._close(answer)
+                connection.close()
         raise FetchError(f"redirects more than {REDIRECTS} times")
 
-    def _close(self, answer: BaseHTTPResponse) -> None:
-        answer.close()
-        if self.connection:
-            self.connection.close()
-
-    def _open(self, target: SplitResult) -> BaseHTTPResponse:
+    def _connected(self, target: SplitResult) -> HTTPConnection:
         host = target.hostname or ""
         port = target.port or (443 if target.scheme == "https" else 80)
         failure: Exception | None = None
         for address in self._addresses(host, port)[:ATTEMPTS]:
             try:
-                self.connection = self._connect(target.scheme, host, address, port)
+                return self._connect(target.scheme, host, address, port)
             except (OSError, urllib3.exceptions.HTTPError) as error:
                 failure = error
-                continue
-            path = (target.path or "/") + (f"?{target.query}" if target.query else "")
-            self.connection.request(
-                "GET", path, headers=self._headers(target), preload_content=False, decode_content=False
-            )
-            return self.connection.getresponse()
         raise FetchError(_reason(failure) if failure else "has no address")
 
     def _connect(self, scheme: str, host: str, address: str, port: int) -> HTTPConnection:
@@ -215,16 +214,16 @@ class _Exchange:
         if scheme == "https":
             context = self.bounds.tls or ssl.create_default_context()
             connection: HTTPConnection = HTTPSConnection(
-                address, port, timeout=self.left(), ssl_context=context, server_hostname=host, assert_hostname=host
+                address, port, timeout=self.left(), ssl_context=context, server_hostname=host
             )
         else:
             connection = HTTPConnection(address, port, timeout=self.left())
-        self.connection = connection
         try:
             connection.connect()
         except BaseException:
             connection.close()
             raise
+        self.socket = connection.sock
         return connection
 
     def _addresses(self, host: str, port: int) -> list[str]:
@@ -270,12 +269,10 @@ class _Exchange:
             yield chunk
 
     def _raw(self, answer: BaseHTTPResponse) -> Iterator[bytes]:
-        sock = self.connection.sock if self.connection else None
         while True:
-            if sock is not None and sock.fileno() >= 0:
-                sock.settimeout(self.left())
+            if self.socket is not None and self.socket.fileno() >= 0:
+                self.socket.settimeout(self.left())
             chunk = answer.read1(CHUNK)
-            self.left()
             if not chunk:
                 return
             yield chunk
@@ -301,13 +298,6 @@ def _header(answer: BaseHTTPResponse, name: str) -> str:
     """Return a header that can be sent back as it is, empty if it can't."""
     value = answer.headers.get(name, "")
     return value if len(value) <= HEADER and value.isascii() and value.isprintable() else ""
-
-
-def _shut(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
 
 
 # ---- where a URL may lead -------------------------------------------------------------------------------------------
@@ -379,12 +369,8 @@ def refused(address: str, *, loopback: bool = False, private: bool = False) -> s
         return None if loopback or private else "this machine"
     if found.is_global:
         return None
-    return None if private and _is_private(found) else "a private or reserved address"
-
-
-def _is_private(address: Address) -> bool:
-    shared = isinstance(address, ipaddress.IPv4Address) and address in ipaddress.IPv4Network("100.64.0.0/10")
-    return shared or (address.is_private and not address.is_reserved)
+    inside = private and any(found in network for network in _PRIVATE)
+    return None if inside else "a private or reserved address"
 
 
 def _embedded(address: Address) -> Address:

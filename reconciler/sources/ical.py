@@ -184,11 +184,8 @@ class _Scanner:
             self.sheets.append(Sheet())
         elif not self.stack:
             raise UnreadableError(f"is no calendar: it has a {name[:30]!r} outside of any VCALENDAR")
-        elif name == "VEVENT" and "VEVENT" in self.stack:
-            self._close_event("it has no END:VEVENT")
-            del self.stack[1:]
-        elif name == "VEVENT" and len(self.stack) > 1:
-            self._leave_out("an event inside of another component")
+        elif name == "VEVENT":
+            self._begin_event()
         if len(self.stack) >= DEPTH:
             raise UnreadableError(f"nests components more than {DEPTH} deep")
         if len(self.stack) == 1:
@@ -196,6 +193,13 @@ class _Scanner:
         elif self.stack[1:2] == ["VTIMEZONE"]:
             self._keep(line)
         self.stack.append(name)
+
+    def _begin_event(self) -> None:
+        if "VEVENT" in self.stack:
+            self._close_event("it has no END:VEVENT")
+            del self.stack[1:]
+        elif len(self.stack) > 1:
+            self._leave_out("an event inside of another component")
 
     def _end(self, name: str, line: str) -> None:
         if name not in self.stack:

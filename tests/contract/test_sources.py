@@ -1,4 +1,4 @@
-"""What every source of calendars promises, whatever it reads. A source inherits `SourceContract` and builds its world."""
+"""What every source of calendars promises, whatever it reads. A source inherits `SourceContract` with its world."""
 
 from __future__ import annotations
 

@@ -400,7 +400,7 @@ WHOLE = wrap(*event(*SOON))
         (WHOLE[:-20], "dee.ics is cut short: it has no END:VCALENDAR."),
         (WHOLE[:60], "dee.ics is cut short: it has no END:VCALENDAR."),
         (WHOLE[:-5], "dee.ics is cut short: it has no END:VCALENDAR."),
-        (WHOLE[:52] + WHOLE, "dee.ics is cut short: a calendar begins before the one before it has ended."),
+        (WHOLE[:51] + WHOLE, "dee.ics is cut short: a calendar begins before the one before it has ended."),
         (WHOLE + b"BEGIN:VCALENDAR\r\n", "dee.ics is cut short: it has no END:VCALENDAR."),
         (b"<!DOCTYPE html><title>Sign in</title>", "dee.ics is a web page, not a calendar."),
         (b"\xef\xbb\xbf<html>", "dee.ics is a web page, not a calendar."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import icalendar
@@ -199,7 +200,7 @@ def test_an_rdate_in_any_kind_adds_an_occurrence(rdate: str, end: str) -> None:
 
 
 def test_an_rdate_without_time_takes_the_time_of_the_series() -> None:
-    assert sorted(found(wrap(*event(*DAILY, "RDATE;VALUE=DATE:20261127"))).events)[-1] == "s/20261127T080000Z"
+    assert max(found(wrap(*event(*DAILY, "RDATE;VALUE=DATE:20261127"))).events) == "s/20261127T080000Z"
 
 
 def test_days_stay_days() -> None:
@@ -365,9 +366,9 @@ def test_a_rule_that_never_matches_ends(rule: str) -> None:
 def test_a_calendar_full_of_costly_rules_has_one_budget() -> None:
     start, end = datetime(1900, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
     budget = Budget(steps=10**9, months=10_000)
+    costly = parse_rule("FREQ=YEARLY;COUNT=9999")
     with pytest.raises(TooMuchError):
-        for _ in range(100):
-            list(walk(parse_rule("FREQ=YEARLY;COUNT=9999"), start, end, end, budget))
+        list(chain.from_iterable(walk(costly, start, end, end, budget) for _ in range(100)))
 
 
 def test_the_occurrences_of_all_series_have_a_bound() -> None:
