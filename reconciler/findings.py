@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from reconciler import patterns
+from reconciler import decide, normalise, patterns, text
 from reconciler.model import (
     Absence,
     Action,
+    AgentState,
     Change,
     Delta,
     Fields,
@@ -22,6 +23,7 @@ from reconciler.model import (
     Presence,
     Record,
     Remedy,
+    Role,
     Seen,
     Severity,
     Side,
@@ -71,6 +73,9 @@ _KINDS: Mapping[Situation, Kind] = {
 }
 """What a situation is called in the report, where its fields don't say more."""
 
+_SHOWN = 20
+"""Addresses of one field that are shown; nobody reads more."""
+
 _NOT_URGENT = {Kind.FIELD_DRIFT, Kind.ALL_DAY_OFF_BY_ONE, Kind.QUARANTINED}
 
 
@@ -118,6 +123,7 @@ def outlook(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
 
 def _proposed(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     """Turn what the table wants written into a delta, or say why it stays a finding."""
+    verdict = _with_owner_checked(pair, verdict)
     if (why := _for_a_person(pair, verdict, context)) is not None:
         return Outlook("human", (_finding(pair, verdict, context, _names(pair, verdict), Remedy.HUMAN, why),))
     action = _action(verdict, context)
@@ -125,22 +131,41 @@ def _proposed(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     remedy = Remedy.HOLD if held else Remedy.FIX
     names = _names(pair, verdict)
     finding = _finding(pair, verdict, context, names, remedy, held)
-    others = tuple(other for other in _all_findings(pair, verdict, context) if other.remedy is not Remedy.FIX)
+    found = _merged((finding, *_all_findings(pair, verdict, context)))
     delta = _delta(pair, verdict, action, finding, context)
     if held:
-        return Outlook("held", (finding, *others), replace(delta, outcome=Outcome.HELD, why=held))
-    return Outlook(action.value, (finding, *others), delta)
+        return Outlook("held", found, replace(delta, outcome=Outcome.HELD, why=held))
+    return Outlook(action.value, found, delta)
+
+
+def _with_owner_checked(pair: Pair, verdict: Verdict) -> Verdict:
+    """Leave a change of owner to a person unless the event's agent is a plain active one."""
+    agent = pair.calendar.agent if pair.calendar else None
+    plain = agent is not None and agent.role is Role.AGENT and agent.state is AgentState.ACTIVE
+    if plain or "agent" not in verdict.to_crm:
+        return verdict
+    others = tuple(name for name in verdict.to_crm if name != "agent")
+    return replace(verdict, to_crm=others, foreign=("agent", *verdict.foreign))
 
 
 def _for_a_person(pair: Pair, verdict: Verdict, context: Context) -> str | None:
     """Return why nothing is written although the table would: it is over, private, or on the calendar's side."""
-    if _ended(pair, verdict, context):
-        return "it has ended; what is past is reported, never written"
-    if verdict.step is Step.CREATE and pair.seen and pair.seen.private:
-        return "a private event is never copied: enter it by hand if it is an appointment"
-    if verdict.side is Side.CALENDAR or verdict.to_calendar:
-        return "writing to calendars is not possible yet"
-    return None
+    reasons = (
+        (_ended(pair, verdict, context), "it has ended; what is past is reported, never written"),
+        (_has_left(pair), "this agent has left: what is theirs is frozen until a person decides"),
+        (_copies_private(pair, verdict), "a private event is never copied: enter it by hand if it is an appointment"),
+        (verdict.side is Side.CALENDAR or bool(verdict.to_calendar), "writing to calendars is not possible yet"),
+        (verdict.step is Step.UPDATE and not verdict.to_crm, "its calendar's owner can't own records"),
+    )
+    return next((why for holds, why in reasons if holds), None)
+
+
+def _has_left(pair: Pair) -> bool:
+    return pair.calendar is not None and pair.calendar.agent.state is AgentState.LEFT
+
+
+def _copies_private(pair: Pair, verdict: Verdict) -> bool:
+    return verdict.step is Step.CREATE and pair.seen is not None and pair.seen.private
 
 
 def _ended(pair: Pair, verdict: Verdict, context: Context) -> bool:
@@ -166,8 +191,8 @@ def _action(verdict: Verdict, context: Context) -> Action:
         case Step.CREATE:
             return Action.CREATE
         case Step.REMOVE:
-            removable = context.remove is Action.CANCEL and Action.CANCEL not in context.can
-            return Action.DELETE if removable else context.remove
+            impossible = context.remove is Action.CANCEL and Action.CANCEL not in context.can
+            return Action.DELETE if impossible else context.remove
         case _:
             return Action.UPDATE
 
@@ -223,10 +248,14 @@ def _changes(action: Action, want: Fields, record: Record | None) -> dict[str, C
         after = Status.CANCELLED.value if action is Action.CANCEL else None
         return {"status": (before.get("status"), after)}
     if action is Action.CREATE:
-        return {name: (None, value) for name, value in want.items()}
+        return {name: (None, _inert(value)) for name, value in want.items()}
     presence = record.presence if record else Presence.ABSENT
     was = {**before, "status": Status.CANCELLED.value} if presence is Presence.CANCELLED else before
-    return {name: (was.get(name), value) for name, value in want.items() if was.get(name) != value}
+    return {
+        name: (_inert(was.get(name)), _inert(value))
+        for name, value in want.items()
+        if not normalise.same(name, value, was.get(name))
+    }
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
@@ -239,7 +268,17 @@ def _all_findings(pair: Pair, verdict: Verdict, context: Context) -> tuple[Findi
         found.append(_finding(pair, verdict, context, verdict.conflicts, Remedy.HUMAN, kind=Kind.CONFLICT))
     if verdict.foreign and verdict.step is not Step.FINDING:
         found.append(_finding(pair, verdict, context, verdict.foreign, Remedy.HUMAN))
-    return tuple(found)
+    return _merged(found)
+
+
+def _merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Say what has one key once: with all its fields, and for a person if any of it is."""
+    found: dict[str, Finding] = {}
+    for finding in findings:
+        known = found.setdefault(finding.key, finding)
+        remedy = Remedy.HUMAN if Remedy.HUMAN in {known.remedy, finding.remedy} else known.remedy
+        found[finding.key] = replace(known, remedy=remedy, fields={**known.fields, **finding.fields})
+    return tuple(found.values())
 
 
 def _names(pair: Pair, verdict: Verdict) -> tuple[str, ...]:
@@ -260,26 +299,25 @@ def _finding(
 ) -> Finding:
     seen, record = pair.seen, pair.record
     kind = kind or kind_of(pair, verdict, names)
-    start = _start(pair)
-    sentence = "; ".join(part for part in (verdict.reason, why) if part) or kind.replace("_", " ")
+    sentence = text.line("; ".join(part for part in (verdict.reason, why) if part)) or kind.replace("_", " ")
     return Finding(
         key=finding_key(kind, _key(pair)),
         kind=kind,
-        severity=severity_at(kind, start, context.now),
+        severity=_severity(kind, pair, context.now),
         remedy=remedy,
         why=sentence[0].upper() + sentence[1:] + ".",
         agent=_agent(pair),
         event=seen.event if seen else None,
         crm_id=record.id if record else pair.candidates[0] if len(pair.candidates) == 1 else None,
         fields=_differences(seen, record, names),
-        start=start,
+        start=_start(pair),
         tier=pair.tier,
     )
 
 
 def finding_key(kind: Kind, subject: str) -> str:
     """Return the stable key of a finding: the same discrepancy has the same key in every run."""
-    return hashlib.sha256(f"{kind}\n{subject}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{kind}\n{subject}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def kind_of(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> Kind:
@@ -316,6 +354,13 @@ def _day(value: object) -> datetime | None:
     return datetime.fromisoformat(value) if isinstance(value, str) and len(value) == len("2026-11-24") else None
 
 
+def _severity(kind: Kind, pair: Pair, now: datetime) -> Severity:
+    """Rate a finding by whichever side begins sooner: somebody will be there."""
+    starts = [side.fields.get("start") for side in (pair.seen, pair.record) if side]
+    rated = [severity_at(kind, start, now) for start in starts if isinstance(start, str)]
+    return min([SEVERITY[kind], *rated], key=lambda severity: severity.rank)
+
+
 def severity_at(kind: Kind, start: str | None, now: datetime) -> Severity:
     begins = patterns.instant(start)
     if begins is not None and now <= begins <= now + SOON and kind not in _NOT_URGENT:
@@ -324,38 +369,67 @@ def severity_at(kind: Kind, start: str | None, now: datetime) -> Severity:
 
 
 def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
-    """Say why a pair is left alone. What stands in an unobserved calendar is said once, for the calendar."""
-    if set(pair.holds) & {"unobserved", "organizer_unobserved"}:
-        return Outlook("held")
-    kind, why, remedy = _hold_kind(pair, verdict)
-    finding = _finding(pair, replace(verdict, reason=""), context, (), remedy, why, kind)
-    return Outlook("human" if remedy is Remedy.HUMAN else "held", (finding,))
+    """Say why a pair is left alone. What a calendar or a group is held for is said once, for all of it."""
+    if set(pair.holds) & _SAID_ELSEWHERE or (verdict.reason == "unseen" and _ended(pair, verdict, context)):
+        return Outlook("held")  # feeds drop what is past: of that, being unseen tells nothing
+    names = _apart(pair, context)
+    if (known := _hold_kind(pair, verdict, names)) is not None:
+        kind, why = known
+        finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HUMAN, why, kind)
+        return Outlook("human", (finding,))
+    why = _WAITS if decide.UNSETTLED in pair.holds else verdict.reason
+    kind = _apparent_kind(pair, names)
+    finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HOLD, why, kind)
+    return Outlook("held", (replace(finding, severity=SEVERITY[kind]),))  # nobody is woken for what may settle itself
+
+
+_SAID_ELSEWHERE = frozenset({"unobserved", "organizer_unobserved", patterns.TZ_SHIFT})
 
 
 _STALE = "the rule of its series was changed or cut; the record still stands"
 _CUT = "its series was changed while records of the old rule still stand"
 _UNSEEN = "the calendar was read whole and does not show it; that alone is no evidence"
 _FLAPPING = "we wrote this three times in seven days and something undoes it"
+_LEFT = "the event lies outside what is read now, and the record says something else"
+_WAITS = "changed a moment ago; left to the live integration until it settles"
 
 
-def _hold_kind(pair: Pair, verdict: Verdict) -> tuple[Kind, str, Remedy]:
+def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> tuple[Kind, str] | None:
+    """Name what holds a pair until a person looks; None for what only waits."""
+    unreadable = "quarantined" in pair.holds or verdict.reason == "quarantined"
     cases = (
         ("ambiguous" in pair.holds, Kind.AMBIGUOUS, _ambiguity(pair)),
-        ("quarantined" in pair.holds, Kind.QUARANTINED, _unreadable(pair)),
+        (unreadable, Kind.QUARANTINED, _unreadable(pair)),
         (pair.seen is not None and pair.seen.stale, Kind.STALE_SERIES, _STALE),
         (patterns.STALE_SERIES in pair.holds, Kind.STALE_SERIES, _CUT),
         (verdict.reason == "unseen", Kind.ORPHAN_IN_CRM, _UNSEEN),
-        (patterns.FLAPPING in pair.holds, _field_kind(pair, ()), _FLAPPING),
+        (patterns.FLAPPING in pair.holds, _apparent_kind(pair, names), _FLAPPING),
+        (verdict.reason == "left_window", _apparent_kind(pair, names), _LEFT),
     )
-    for holds, kind, why in cases:
-        if holds:
-            return kind, why, Remedy.HUMAN
-    waits = "changed a moment ago; left to the live integration until it settles"
-    return (Kind.MISSING_IN_CRM if pair.record is None else Kind.RESCHEDULE_NOT_PROPAGATED), waits, Remedy.HOLD
+    return next(((kind, why) for holds, kind, why in cases if holds), None)
+
+
+def _apart(pair: Pair, context: Context) -> tuple[str, ...]:
+    """Return in which fields both sides of a held pair differ, as far as both can be read."""
+    if pair.seen is None or pair.record is None or pair.record.problem:
+        return ()
+    return normalise.differing(pair.seen.fields, pair.record.fields, context.compare)
+
+
+def _apparent_kind(pair: Pair, names: tuple[str, ...]) -> Kind:
+    """Name what a held pair looks like, before the table was asked."""
+    seen, record = pair.seen, pair.record
+    if record is None or record.presence is Presence.ABSENT:
+        return Kind.REMOVED_BY_HAND if pair.link else Kind.MISSING_IN_CRM
+    if seen is None:
+        return Kind.MISSING_IN_CALENDAR
+    if seen.absence is not None and seen.absence.is_evidence:
+        return Kind.ORPHAN_IN_CRM if seen.absence is Absence.GONE else Kind.CANCEL_NOT_PROPAGATED
+    return Kind.FALSE_CANCEL if record.presence is Presence.CANCELLED else _field_kind(pair, names)
 
 
 def _ambiguity(pair: Pair) -> str:
-    many = ", ".join(pair.candidates[:5])
+    many = ", ".join(text.line(crm_id, 40) for crm_id in pair.candidates[:5])
     if pair.tier is not None:
         return f"it may be CRM record {many} (same agent, client and time): `reconcile link --suggested` will pair them"
     return f"its key leads to CRM record {many}, which belongs to another agent, another event or is not the only one"
@@ -394,4 +468,11 @@ def _differences(seen: Seen | None, record: Record | None, names: Iterable[str])
     """Return (CRM, calendar) for each name: before and after, seen from the CRM."""
     ours: Fields = seen.fields if seen else {}
     theirs: Fields = record.fields if record else {}
-    return {name: (theirs.get(name), ours.get(name)) for name in names}
+    return {name: (_inert(theirs.get(name)), _inert(ours.get(name))) for name in names}
+
+
+def _inert(value: Value) -> Value:
+    """Return a value as it may be shown: bounded, and without anything that a terminal or a mail would obey."""
+    if isinstance(value, tuple):
+        return tuple(text.line(item) for item in value[:_SHOWN])
+    return text.line(value) if isinstance(value, str) else value

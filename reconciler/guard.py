@@ -89,7 +89,8 @@ def _emptied(populations: Populations) -> list[Violation]:
 
 
 def _agent_cancels(deltas: Iterable[Delta], limits: Limits, populations: Populations) -> list[Violation]:
-    if len(populations.linked_by_agent) <= 1:  # a job with one agent has its job limits
+    agents = populations.linked_by_agent.keys() | populations.events_by_agent.keys()
+    if len(agents) <= 1:  # a job with one agent has its job limits
         return []
     removing = Counter(
         delta.agent for delta in deltas if delta.action in {Action.CANCEL, Action.DELETE} and delta.agent

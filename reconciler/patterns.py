@@ -61,7 +61,8 @@ def shifts(judged: Iterable[Judged], linked: Mapping[str, int]) -> list[Shifted]
     """Group differing pairs by agent and shift: three or more, or over half of the agent's linked records (two)."""
     groups: defaultdict[tuple[str, timedelta], list[Pair]] = defaultdict(list)
     for pair, verdict in judged:
-        if verdict.step not in {Step.UPDATE, Step.FINDING, Step.CONFLICT} or pair.seen is None or pair.record is None:
+        apart = {*verdict.to_crm, *verdict.to_calendar, *verdict.foreign, *verdict.conflicts}
+        if "start" not in apart or pair.seen is None or pair.seen.absence or pair.record is None:
             continue
         off = shift(pair.seen.fields, pair.record.fields)
         if off is not None and pair.record.presence is Presence.LIVE:

@@ -21,8 +21,10 @@ def build(job: str, crm: str, deltas: Iterable[Delta]) -> Plan:
     return Plan(ordered, digest(job, crm, ordered))
 
 
-def _urgency(delta: Delta) -> tuple[int, int, str, str, str]:
-    return (delta.severity.rank, _ORDER[delta.action], delta.start, delta.key, delta.crm_id or "")
+def _urgency(delta: Delta) -> tuple[int, int, bool, str, str, str, str]:
+    """Order deltas: the most urgent first, then by what they do, then the nearest; an unknown start comes last."""
+    nearest = (not delta.start, delta.start)
+    return (delta.severity.rank, _ORDER[delta.action], *nearest, delta.key, delta.crm_id or "", delta.event or "")
 
 
 def digest(job: str, crm: str, deltas: Iterable[Delta]) -> str:
