@@ -1,0 +1,546 @@
+"""The sample brokerage: what stands in its calendars and its CRM, before and after people have edited both.
+
+Pure: the same moment makes the same brokerage. What the edits should be found as is listed beside them (`expected`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from reconciler.model import Kind
+from reconciler.normalise import occurrence_key
+
+DOMAIN: Final = "acme.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An agent: the zone they live in and the program their calendar is exported from."""
+
+    name: str
+    zone: str
+    exporter: str
+
+    @property
+    def email(self) -> str:
+        """Return the agent's address."""
+        return f"{self.name.lower()}@{DOMAIN}"
+
+
+ANN: Final = Person("Ann", "America/Chicago", "google")
+BOB: Final = Person("Bob", "America/New_York", "outlook")
+CID: Final = Person("Cid", "America/Denver", "apple")
+DEE: Final = Person("Dee", "America/Chicago", "google")
+PEOPLE: Final = (ANN, BOB, CID, DEE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """One entry of a calendar. `start` is aware local time, or a date for all day; `weeks` makes it a weekly series."""
+
+    name: str
+    agent: Person
+    title: str
+    start: datetime | date
+    lasts: timedelta
+    clients: tuple[str, ...] = ()
+    colleagues: tuple[str, ...] = ()
+    organizer: str | None = None
+    copied_from: Person | None = None
+    location: str = ""
+    text: str = ""
+    status: str = "CONFIRMED"
+    answer: str = "ACCEPTED"
+    private: bool = False
+    busy: bool = True
+    weeks: int = 0
+    kept: int = 0  # of the weeks, those a cut series still makes
+    skipped: tuple[int, ...] = ()
+    modified: datetime
+    broken: bool = False
+
+    @property
+    def uid(self) -> str:
+        """Return the iCalUID, in the style of the program that made it."""
+        maker = self.copied_from or self.agent
+        digest = hashlib.sha256(f"{maker.name}/{self.name.removesuffix('-copy')}".encode()).hexdigest()
+        match maker.exporter:
+            case "google":
+                return f"{digest[:26]}@google.com"
+            case "outlook":
+                return f"040000008200E00074C5B7101A82E008{digest[:48].upper()}"
+            case _:
+                return str(uuid.UUID(digest[:32])).upper()
+
+    @property
+    def starts(self) -> tuple[datetime | date, ...]:
+        """Return the start of each occurrence, by the clock on the wall."""
+        return tuple(self.start + timedelta(weeks=week) for week in range(max(self.weeks, 1)))
+
+    def key(self, start: datetime | date) -> str:
+        """Return the source key that the CRM knows the occurrence at `start` by."""
+        return occurrence_key(self.uid, start) if self.weeks else self.uid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the CRM's table `appointments`; times are naive UTC, or bare dates for all day."""
+
+    id: int
+    source_key: str | None
+    agent_email: str
+    contact_email: str | None
+    title: str
+    starts_at: str
+    ends_at: str
+    all_day: int = 0
+    location: str = ""
+    status: str = "scheduled"
+    version: int = 1
+    updated_at: str = ""
+    origin: str = "webhook"
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A finding that a run has to report: its kind, whose it is, and the record or event it is about."""
+
+    kind: Kind
+    agent: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brokerage:
+    """Both sides at one moment. `torn` are the agents whose calendar file is cut short."""
+
+    meetings: Mapping[str, Meeting]
+    rows: Mapping[int, Row]
+    torn: frozenset[str] = frozenset()
+    expected: tuple[Expected, ...] = field(default=())
+
+    def of(self, person: Person) -> list[Meeting]:
+        """Return what stands in one agent's calendar."""
+        return [meeting for meeting in self.meetings.values() if meeting.agent == person]
+
+    def row(self, name: str, week: int = 0) -> Row:
+        """Return the row of a meeting, or of one occurrence of it."""
+        meeting = self.meetings[name]
+        key = meeting.key(meeting.starts[week])
+        return next(row for row in self.rows.values() if row.source_key == key)
+
+
+def stored(moment: datetime | date) -> str:
+    """Spell a time as the CRM keeps it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if isinstance(moment, datetime) else moment.isoformat()
+
+
+# ---- a quiet day: both sides agree -----------------------------------------------------------------------------------
+
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+CLIENTS: Final = (
+    *("mia@oakhill.example", "noah@riverbend.example", "olga@pinecrest.example", "paul@lakeview.example"),
+    *("quinn@maplewood.example", "rosa@sunnyside.example", "sam@hilltop.example", "tess@greenfield.example"),
+)
+STREETS: Final = ("12 Oak Lane", "7 River Road", "88 Pine Court", "3 Lake Drive", "41 Maple Street", "9 Sunny Way")
+
+
+class _Diary:
+    """Dates that fit any day the demo is run on: working days after today, in each agent's own zone."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.written = now - timedelta(days=3)
+
+    def day(self, number: int) -> date:
+        """Return the `number`-th working day after today."""
+        day = self.now.astimezone(ZoneInfo("America/Chicago")).date()
+        while number:
+            day += DAY
+            number -= day.weekday() < 5  # noqa: PLR2004  # Saturday is the sixth day
+        return day
+
+    def at(self, person: Person, number: int, hour: int, minute: int = 0) -> datetime:
+        """Return a time on the `number`-th working day, by the agent's clock."""
+        return datetime.combine(self.day(number), time(hour, minute), ZoneInfo(person.zone))
+
+
+def agreed(now: datetime) -> Brokerage:
+    """Return the brokerage while both sides agree on everything, with strangers' rows beside it."""
+    diary = _Diary(now)
+    meetings = {meeting.name: meeting for meeting in (*_appointments(diary), *_everyday_life(diary))}
+    rows = [*_rows_of(meetings.values(), diary), *_strangers(diary)]
+    numbered = {number: replace(row, id=number) for number, row in enumerate(rows, 101)}
+    return Brokerage(meetings=meetings, rows=numbered)
+
+
+def _appointments(diary: _Diary) -> Iterator[Meeting]:
+    """Yield what belongs in a CRM: meetings with clients."""
+    for person, names in _NAMES.items():
+        for number, (name, title) in enumerate(names.items()):
+            yield Meeting(
+                name=name,
+                agent=person,
+                title=title,
+                start=diary.at(person, 1 + number, 9 + number % 4 * 2),
+                lasts=HOUR if number % 3 else HOUR + timedelta(minutes=30),
+                clients=(CLIENTS[(number + len(person.zone)) % len(CLIENTS)],),
+                location=STREETS[number % len(STREETS)],
+                modified=diary.written - timedelta(minutes=number),
+            )
+    yield from _unusual(diary)
+
+
+_NAMES: Final[Mapping[Person, Mapping[str, str]]] = {
+    ANN: {
+        "moved": "Showing: 12 Oak Lane",
+        "renamed": "Listing talk",
+        "cancelled": "Closing with the Riveras",
+        "owner": "Inspection, 3 Lake Drive",
+        "no-contact": "Offer review",
+        "vanished": "Second showing",
+        "ann-1": "Buyer consultation",
+        "ann-2": "Price talk, 88 Pine Court",
+        "ann-3": "Key handover",
+        "ann-4": "Walk-through before closing",
+    },
+    BOB: {
+        "shift-1": "Showing: 7 River Road",
+        "shift-2": "Showing: 41 Maple Street",
+        "shift-3": "Showing: 9 Sunny Way",
+        "other-contact": "Listing appointment",
+        "both-moved": "Contract signing",
+        "bob-1": "Appraisal",
+        "bob-2": "Meet the sellers; coffee, then the house",
+        "bob-3": "Neighbourhood tour",
+    },
+    CID: {
+        "deleted": "Loan meeting",
+        "called-off": "Showing: 88 Pine Court",
+        "twice": "Photo session, 3 Lake Drive",
+        "cid-1": "Home inspection with Señora Díaz, roof & cellar",
+        "cid-2": "Negotiation",
+        "cid-3": "Final walk-through",
+    },
+    DEE: {"dee-1": "First call", "dee-2": "Showing: 12 Oak Lane", "dee-3": "Offer review", "dee-4": "Signing"},
+}
+
+
+def _unusual(diary: _Diary) -> Iterator[Meeting]:
+    """Yield series, all-day, private, shared and tentative appointments, and two that clash."""
+    made = diary.written
+    yield Meeting(
+        name="weekly",
+        agent=ANN,
+        title="Weekly review with Mia",
+        start=diary.at(ANN, 2, 16),
+        lasts=timedelta(minutes=45),
+        clients=(CLIENTS[0],),
+        weeks=6,
+        kept=6,
+        modified=made,
+    )
+    yield Meeting(
+        name="cut",
+        agent=CID,
+        title="Construction walk-through",
+        start=diary.at(CID, 3, 8),
+        lasts=HOUR,
+        clients=(CLIENTS[5],),
+        weeks=6,
+        kept=6,
+        modified=made,
+    )
+    yield Meeting(
+        name="open-house",
+        agent=BOB,
+        title="Open house with the owner",
+        start=diary.day(9),
+        lasts=DAY,
+        clients=(CLIENTS[2],),
+        location=STREETS[1],
+        modified=made,
+    )
+    yield Meeting(
+        name="private",
+        agent=ANN,
+        title="Nobody's business",
+        start=diary.at(ANN, 12, 17),
+        lasts=HOUR,
+        clients=(CLIENTS[3],),
+        private=True,
+        modified=made,
+    )
+    yield Meeting(
+        name="shared",
+        agent=ANN,
+        title="Two agents, one buyer",
+        start=diary.at(ANN, 13, 10),
+        lasts=HOUR,
+        clients=(CLIENTS[1],),
+        colleagues=(CID.email,),
+        modified=made,
+    )
+    yield Meeting(
+        name="shared-copy",
+        agent=CID,
+        title="Two agents, one buyer",
+        start=diary.at(ANN, 13, 10),
+        lasts=HOUR,
+        clients=(CLIENTS[1],),
+        colleagues=(ANN.email,),
+        organizer=ANN.email,
+        copied_from=ANN,
+        modified=made,
+    )
+    yield Meeting(
+        name="tentative",
+        agent=CID,
+        title="Maybe: second offer",
+        start=diary.at(CID, 14, 15),
+        lasts=HOUR,
+        clients=(CLIENTS[6],),
+        status="TENTATIVE",
+        modified=made,
+    )
+    clash = diary.at(BOB, 15, 11)
+    for name, start in (("clash-1", clash), ("clash-2", clash + timedelta(minutes=30))):
+        title = "Showing: 41 Maple Street" if name == "clash-1" else "Listing talk, 9 Sunny Way"
+        guest = CLIENTS[4] if name == "clash-1" else CLIENTS[7]
+        yield Meeting(name=name, agent=BOB, title=title, start=start, lasts=HOUR, clients=(guest,), modified=made)
+
+
+def _everyday_life(diary: _Diary) -> Iterator[Meeting]:
+    """Yield what a calendar holds too and no CRM should: lunches, days off, invitations that were declined."""
+    made = diary.written
+    for person in (ANN, BOB, CID):
+        lunch = f"lunch-{person.name}"
+        start = diary.at(person, 4, 12)
+        yield Meeting(name=lunch, agent=person, title="Lunch", start=start, lasts=HOUR, modified=made)
+    yield Meeting(
+        name="team",
+        agent=BOB,
+        title="Team meeting",
+        start=diary.at(BOB, 6, 8),
+        lasts=HOUR,
+        colleagues=(ANN.email,),
+        modified=made,
+    )
+    yield Meeting(
+        name="declined",
+        agent=CID,
+        title="Vendor demo",
+        start=diary.at(CID, 7, 13),
+        lasts=HOUR,
+        organizer="sales@vendor.example",
+        answer="DECLINED",
+        modified=made,
+    )
+    yield Meeting(
+        name="day-off", agent=ANN, title="Day off", start=diary.day(20), lasts=2 * DAY, busy=False, modified=made
+    )
+    yield Meeting(
+        name="old-cancel",
+        agent=ANN,
+        title="Called off long ago",
+        start=diary.at(ANN, 11, 8),
+        lasts=HOUR,
+        clients=(CLIENTS[2],),
+        status="CANCELLED",
+        modified=made,
+    )
+
+
+_NO_ROW: Final = ("lunch-", "team", "declined", "day-off", "old-cancel", "shared-copy")
+
+
+def _rows_of(meetings: Iterable[Meeting], diary: _Diary) -> Iterator[Row]:
+    """Yield the row of each appointment, as the webhooks wrote it."""
+    for meeting in meetings:
+        if not meeting.name.startswith(_NO_ROW):
+            for start in meeting.starts:
+                yield row_of(meeting, start, diary.written)
+
+
+def row_of(meeting: Meeting, start: datetime | date, written: datetime) -> Row:
+    """Return the row that says what a meeting says."""
+    return Row(
+        id=0,
+        source_key=meeting.key(start),
+        agent_email=meeting.agent.email,
+        contact_email=meeting.clients[0] if meeting.clients and not meeting.private else None,
+        title="Busy" if meeting.private else meeting.title,
+        starts_at=stored(start),
+        ends_at=stored(_end(start, meeting.lasts)),
+        all_day=int(not isinstance(start, datetime)),
+        location=meeting.location,
+        updated_at=stored(written),
+    )
+
+
+def _end(start: datetime | date, lasts: timedelta) -> datetime | date:
+    return (start.astimezone(UTC) if isinstance(start, datetime) else start) + lasts
+
+
+def _strangers(diary: _Diary) -> Iterator[Row]:
+    """Yield rows that are none of the job's business: another office's, and what is over."""
+    for number in range(12):
+        start = diary.at(ANN, 1 + number, 14)
+        yield Row(
+            id=0,
+            source_key=f"other-office-{number}" if number % 2 else None,
+            agent_email=f"{'zoe' if number % 3 else 'yan'}@northside.example",
+            contact_email=CLIENTS[number % len(CLIENTS)],
+            title="Northside office: showing",
+            starts_at=stored(start),
+            ends_at=stored(start.astimezone(UTC) + HOUR),
+            updated_at=stored(diary.written),
+            origin="import",
+            notes="not ours",
+        )
+    for number in (2, 4):
+        past = diary.now.replace(minute=0, second=0) - number * DAY
+        yield Row(
+            id=0,
+            source_key=None,
+            agent_email=ANN.email,
+            contact_email=CLIENTS[number],
+            title="Phone call",
+            starts_at=stored(past),
+            ends_at=stored(past + HOUR),
+            status="completed",
+            updated_at=stored(past),
+            origin="crm",
+            notes="went well",
+        )
+
+
+# ---- and then people work -------------------------------------------------------------------------------------------
+
+
+def edited(before: Brokerage, now: datetime) -> Brokerage:
+    """Return the brokerage after people, webhooks and a flaky export have been at it, and what should be found."""
+    work = _Work(before, _Diary(now), now - timedelta(minutes=40))
+    work.in_calendars()
+    work.in_the_crm()
+    work.on_both_sides()
+    return Brokerage(meetings=work.meetings, rows=work.rows, torn=frozenset({DEE.email}), expected=tuple(work.expected))
+
+
+class _Work:
+    """Edits on both sides, each noted with the finding that it should become."""
+
+    def __init__(self, before: Brokerage, diary: _Diary, at: datetime) -> None:
+        self.before = before
+        self.diary = diary
+        self.at = at
+        self.meetings = dict(before.meetings)
+        self.rows = dict(before.rows)
+        self.expected: list[Expected] = []
+
+    def in_calendars(self) -> None:
+        """Do what agents do in their calendars while the webhooks sleep."""
+        moved = self.meetings["moved"]
+        self._meeting("moved", Kind.RESCHEDULE_NOT_PROPAGATED, start=moved.start + timedelta(hours=2, minutes=30))
+        self._meeting("renamed", Kind.FIELD_DRIFT, title="Listing talk at the office")
+        self._meeting("cancelled", Kind.CANCEL_NOT_PROPAGATED, status="CANCELLED")
+        self._meeting("weekly", Kind.CANCEL_NOT_PROPAGATED, week=2, skipped=(2,))
+        self._meeting("cut", None, kept=4)
+        for week in (4, 5):
+            self._expect(Kind.STALE_SERIES, CID, self.before.row("cut", week).id)
+        self._expect(Kind.ORPHAN_IN_CRM, ANN, self.before.row("vanished").id)
+        del self.meetings["vanished"]
+        self._new("buyer", ANN, "New buyer: [red]first[/red] talk", self.diary.at(ANN, 5, 8))
+        self._new("booked", BOB, "Intro call", self.diary.at(BOB, 6, 15), text=_CALENDLY)
+        for name in ("buyer", "booked"):
+            self._expect(Kind.MISSING_IN_CRM, self.meetings[name].agent, self.meetings[name].uid)
+        self._new("broken", BOB, "Half an entry", self.diary.at(BOB, 7, 9), broken=True)
+        self._expect(Kind.QUARANTINED, BOB, self.meetings["broken"].uid)
+        self._expect(Kind.DOUBLE_BOOKED_AGENT, BOB, self.meetings["clash-2"].uid)
+        self._expect(Kind.COVERAGE_GAP, DEE, "")
+
+    def in_the_crm(self) -> None:
+        """Do what the office does in the CRM, and what a bad import does to it."""
+        self._row("owner", Kind.WRONG_OWNER, agent_email=BOB.email)
+        self._row("no-contact", Kind.CONTACT_MISSING, contact_email=None)
+        self._row("other-contact", Kind.WRONG_CONTACT, contact_email="uma@elsewhere.example")
+        self._row("called-off", Kind.FALSE_CANCEL, status="cancelled")
+        self._row("open-house", Kind.ALL_DAY_OFF_BY_ONE, ends_at=(self.diary.day(9) + 2 * DAY).isoformat())
+        for name in ("shift-1", "shift-2", "shift-3"):
+            self._shift(name, HOUR)
+        self._expect(Kind.TZ_SHIFT, BOB, "")
+        gone = self.before.row("deleted")
+        del self.rows[gone.id]
+        self._expect(Kind.REMOVED_BY_HAND, CID, self.meetings["deleted"].uid)
+        start = self.diary.at(CID, 9, 14)
+        typed = replace(gone, title="Typed in by the office", starts_at=stored(start), ends_at=stored(start + HOUR))
+        self._expect(Kind.MISSING_IN_CALENDAR, CID, self._insert(typed))
+        self._expect(Kind.DUPLICATE_IN_CRM, CID, self.before.row("twice").id)
+        self._insert(replace(self.before.row("twice"), origin="import"))
+
+    def on_both_sides(self) -> None:
+        """Let the two sides meet: an edit of the same time on both, and a booking that was entered by hand as well."""
+        start = self.meetings["both-moved"].start
+        self._meeting("both-moved", None, start=start + 2 * HOUR)
+        self._shift("both-moved", -HOUR)
+        self._expect(Kind.CONFLICT, BOB, self.before.row("both-moved").id)
+        self._new("by-hand", CID, "Showing: 7 River Road", self.diary.at(CID, 10, 9))
+        meeting = self.meetings["by-hand"]
+        typed = row_of(meeting, meeting.start + timedelta(minutes=3), self.at)
+        self._insert(typed)
+        self._expect(Kind.AMBIGUOUS, CID, meeting.uid)
+
+    def _expect(self, kind: Kind, person: Person, about: str | int) -> None:
+        self.expected.append(Expected(kind, person.email, str(about)))
+
+    def _meeting(self, name: str, kind: Kind | None, *, week: int = 0, **changes: object) -> None:
+        meeting = self.meetings[name]
+        self.meetings[name] = replace(meeting, modified=self.at, **changes)  # type: ignore[arg-type]
+        if kind is not None:
+            self._expect(kind, meeting.agent, self.before.row(name, week).id)
+
+    def _new(
+        self, name: str, person: Person, title: str, start: datetime, *, text: str = "", broken: bool = False
+    ) -> None:
+        self.meetings[name] = Meeting(
+            name=name,
+            agent=person,
+            title=title,
+            start=start,
+            lasts=HOUR,
+            clients=("viv@newbuyer.example",),
+            text=text,
+            modified=self.at,
+            broken=broken,
+        )
+
+    def _row(self, name: str, kind: Kind | None, **changes: object) -> None:
+        row = self.before.row(name)
+        stamp = {"version": row.version + 1, "updated_at": stored(self.at)}
+        self.rows[row.id] = replace(row, **{**stamp, **changes})  # type: ignore[arg-type]
+        if kind is not None:
+            self._expect(kind, self.before.meetings[name].agent, row.id)
+
+    def _shift(self, name: str, by: timedelta) -> None:
+        row = self.before.row(name)
+        times = {slot: datetime.fromisoformat(getattr(row, slot)) + by for slot in ("starts_at", "ends_at")}
+        self._row(name, None, **{slot: f"{moment:%Y-%m-%d %H:%M:%S}" for slot, moment in times.items()})
+
+    def _insert(self, like: Row) -> int:
+        number = max(self.rows) + 1
+        self.rows[number] = replace(like, id=number, source_key=None, updated_at=stored(self.at), origin="crm")
+        return number
+
+
+_CALENDLY: Final = (
+    "Booked by the client. Cancel: https://calendly.com/cancellations/6f1d2c4e-8a35-4f0b-9a77-2f6f0f7a1c55 "
+    "Reschedule: https://calendly.com/reschedulings/6f1d2c4e-8a35-4f0b-9a77-2f6f0f7a1c55"
+)

@@ -1,0 +1,123 @@
+"""Put the sample brokerage into a folder: calendar files, a CRM in SQLite, an agents file and a job file."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Final
+
+from reconciler.simulator.brokerage import PEOPLE, Row
+from reconciler.simulator.exporters import export
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from reconciler.simulator.brokerage import Brokerage
+
+JOB: Final = "sample"
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS appointments (
+    id INTEGER PRIMARY KEY,
+    source_key TEXT UNIQUE,
+    agent_email TEXT NOT NULL,
+    contact_email TEXT,
+    title TEXT,
+    starts_at TEXT NOT NULL,
+    ends_at TEXT NOT NULL,
+    all_day INTEGER NOT NULL DEFAULT 0,
+    location TEXT,
+    status TEXT NOT NULL DEFAULT 'scheduled',
+    version INTEGER NOT NULL DEFAULT 1,
+    updated_at TEXT,
+    origin TEXT,
+    notes TEXT
+)
+"""
+
+_JOB: Final = """\
+# The sample brokerage of `reconcile demo`: four agents' calendar files against one table.
+name  = "sample"
+state = "sqlite:///../state.db"
+
+[[source]]
+kind = "ics"
+agents = { file = "agents.csv" }
+
+[crm]
+kind = "sql"
+url = "sqlite:///../crm.db"
+table = "appointments"
+time = "utc"
+set = { origin = "reconcile" }
+
+[crm.columns]
+id = "id"
+key = "source_key"
+agent = "agent_email"
+contact = "contact_email"
+title = "title"
+start = "starts_at"
+end = "ends_at"
+all_day = "all_day"
+location = "location"
+status = "status"
+version = "version"
+updated = "updated_at"
+
+[crm.status]
+confirmed = "scheduled"
+tentative = "scheduled"
+cancelled = "cancelled"
+closed = ["completed", "no_show"]
+
+[policy]
+allow = ["create", "update", "cancel"]
+compare = ["start", "end", "all_day", "title", "location", "status", "contact"]
+internal_domains = ["acme.example"]
+
+[report]
+title = "Acme Realty"
+timezone = "America/Chicago"
+"""
+
+
+def furnish(folder: Path) -> Path:
+    """Write what never changes, the job file and the agents; return the job file."""
+    for name in ("calendars", "jobs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    people = [f"{person.email},../calendars/{person.name.lower()}.ics,{person.zone}" for person in PEOPLE]
+    (folder / "jobs/agents.csv").write_text("\n".join(["agent,calendar,timezone", *people]) + "\n", "utf-8")
+    job = folder / "jobs" / f"{JOB}.toml"
+    job.write_text(_JOB, "utf-8")
+    return job
+
+
+def settle_in(folder: Path, brokerage: Brokerage, now: datetime) -> None:
+    """Make calendars and CRM say what `brokerage` says; rows that are right already are not touched."""
+    for person in PEOPLE:
+        torn = person.email in brokerage.torn
+        content = export(person, brokerage.of(person), now, torn=torn)
+        (folder / "calendars" / f"{person.name.lower()}.ics").write_bytes(content)
+    with closing(sqlite3.connect(folder / "crm.db")) as connection, connection:
+        connection.execute(_TABLE)
+        _match_rows(connection, brokerage)
+
+
+def _match_rows(connection: sqlite3.Connection, brokerage: Brokerage) -> None:
+    names = [column.name for column in fields(Row)]
+    listed, marks = ", ".join(names), ", ".join(f":{name}" for name in names)
+    there = set(connection.execute(f"SELECT {listed} FROM appointments"))  # noqa: S608  # our own column names
+    wanted = {tuple(asdict(row).values()): row for row in brokerage.rows.values()}
+    stale = [(row[0],) for row in there if row not in wanted]
+    connection.executemany("DELETE FROM appointments WHERE id = ?", stale)
+    fresh = [asdict(row) for values, row in wanted.items() if values not in there]
+    connection.executemany(f"INSERT INTO appointments ({listed}) VALUES ({marks})", fresh)  # noqa: S608  # the same
+
+
+def rows(folder: Path) -> dict[int, tuple[object, ...]]:
+    """Return every row of the CRM as it stands, by id."""
+    with closing(sqlite3.connect(folder / "crm.db")) as connection:
+        return {row[0]: row for row in connection.execute("SELECT * FROM appointments ORDER BY id")}
