@@ -106,11 +106,10 @@ def judge(
     agreement = _Agreement(agree, found, world.rules.compare)
     from_links = list(_from_links(connection, state, world, agreement))
     judged = list(_from_events(connection, state, world, agreement, fetch, from_links))
-    relinked = {one.pair.record.id for one in judged if one.pair.record} | agreement.relinked
-    judged += [one for one in from_links if one.pair.record is None or one.pair.record.id not in relinked]
+    judged += [one for one in from_links if one.pair.record is None or one.pair.record.id not in agreement.claimed]
     agreement.flush()
     judged = _grouped(connection, state, world, judged, found)
-    judged += _from_records(connection, state, world, judged, found)
+    judged += _from_records(connection, state, world, judged, agreement.claimed, found)
     for one in judged:
         _tally(found, one, findings.outlook(one.pair, one.verdict, world.context))
     _groups(connection, state, world, found)
@@ -129,7 +128,7 @@ class _Agreement:
         self._found = found
         self._compare = compare
         self._waiting: list[Agreed] = []
-        self.relinked: set[str] = set()
+        self.claimed: set[str] = set()
 
     def take(self, one: _Judged) -> bool:
         """Take a pair that needs nothing; False if it needs something."""
@@ -146,7 +145,6 @@ class _Agreement:
         self._waiting.append(agreed(pair, pair.record, self._compare))
         if pair.link is None:
             self._found.linked[pair.calendar.agent.email] += 1
-            self.relinked.add(pair.record.id)
         if len(self._waiting) >= BATCH:
             self.flush()
 
@@ -293,39 +291,26 @@ def _from_events(
 ) -> Iterator[_Judged]:
     """Match the events that no link holds, by key and by nature, and judge what comes of it."""
     owners = records.agents_with_unlinked(connection, state)
-    taken = {one.pair.link.crm_id for one in judged if one.pair.link}
-    claims: dict[str, _Judged] = {}
+    judged_already = {one.pair.link.crm_id for one in judged if one.pair.link}
+    contested = compare.contested_keys(connection, state, world.scope)
     for batch in _batches(compare.unlinked_events(connection, state, world.scope)):
-        for one in _matched(connection, state, world, batch, owners, fetch, taken):
-            record = one.pair.record
-            if record is None:
-                if not agreement.take(one):
-                    yield one
-            elif record.id in claims:
-                yield from _contested(claims, one)
-            else:
-                claims[record.id] = one
-    for one in claims.values():
-        if not agreement.take(one):
-            yield one
+        for one in _matched(connection, state, world, batch, owners, fetch, judged_already):
+            fair = _one_claim(one, agreement.claimed, contested, state.salt, world.rules)
+            if fair.pair.record is not None:
+                agreement.claimed.add(fair.pair.record.id)
+            if not agreement.take(fair):
+                yield fair
 
 
-def _contested(claims: dict[str, _Judged], one: _Judged) -> Iterator[_Judged]:
-    """Hold both events that claim one record: two candidates are ambiguous, never a guess."""
-    record = one.pair.record
-    if record is None:
-        return
-    first = claims[record.id]
-    rivals = [one] if first.pair.record is None else [first, one]
-    for rival in rivals:
-        pair = match.one_claim_each([rival.pair, rival.pair])[0] if rival.pair.record else rival.pair
-        held = _Judged(
-            pair, Verdict(rival.verdict.situation, Step.HOLD, reason="ambiguous"), rival.event, others=(record.id,)
-        )
-        if rival is first:
-            claims[record.id] = held
-        else:
-            yield held
+def _one_claim(one: _Judged, claimed: set[str], contested: frozenset[bytes], salt: bytes, rules: Rules) -> _Judged:
+    """Hold an event that claims a record which another one claims too: two candidates are ambiguous, never a guess."""
+    pair = one.pair
+    if pair.record is None or pair.seen is None:
+        return one
+    if pair.record.id not in claimed and normalise.key_digest(pair.seen.keys[0], salt) not in contested:
+        return one
+    pair = match.contest(pair)
+    return replace(one, pair=pair, verdict=decide.decide(pair, rules), record=False, others=pair.candidates)
 
 
 def _batches(sightings: Iterable[Sighting]) -> Iterator[list[Sighting]]:
@@ -373,8 +358,13 @@ def _records_by_key(
     """Return the records under the keys of these events: from the snapshot, else looked up, wherever they are in time."""
     keys = {key for sighting in batch for key in sighting.seen.keys}
     found = records.by_key(connection, state, keys, scope)
-    alive = {key for sighting in batch if sighting.in_scope for key in sighting.seen.keys}
-    for record in fetch(sorted(alive - found.keys())):
+    unknown = {
+        key
+        for sighting in batch
+        if sighting.in_scope and not any(key in found for key in sighting.seen.keys)
+        for key in sighting.seen.keys
+    }
+    for record in fetch(sorted(unknown)):
         found.setdefault(record.key or "", []).append(Candidate(record, linked=False, in_scope=False))
     return found
 
@@ -479,10 +469,14 @@ def _busy(connection: Connection, state: State, world: World, now: int) -> list[
 
 
 def _from_records(
-    connection: Connection, state: State, world: World, judged: Sequence[_Judged], found: Judgement
+    connection: Connection,
+    state: State,
+    world: World,
+    judged: Sequence[_Judged],
+    claimed: set[str],
+    found: Judgement,
 ) -> list[_Judged]:
     """Judge the live records that no event claims: ours to come are missing in the calendar, the rest are strangers."""
-    claimed = {one.pair.record.id for one in judged if one.pair.record}
     suggested = {crm_id for one in judged for crm_id in one.others} - claimed
     alone = []
     for row in compare.unlinked_records(connection, state, world.scope):

@@ -110,6 +110,11 @@ def _ambiguous(pair: Pair, candidates: Iterable[str], tier: Tier | None = None) 
     return replace(pair, tier=tier, holds=(*pair.holds, AMBIGUOUS), candidates=tuple(sorted(candidates)))
 
 
+def contest(pair: Pair) -> Pair:
+    """Hold a pair whose record another event claims too: two candidates are ambiguous, never a guess."""
+    return replace(_ambiguous(pair, [pair.record.id] if pair.record else []), record=None)
+
+
 def one_claim_each(pairs: Sequence[Pair]) -> list[Pair]:
     """Hold all pairs that claim the same record: two candidates are ambiguous, never a guess.
 

@@ -233,6 +233,24 @@ def unlinked_events(connection: Connection, state: State, scope: Scope) -> Itera
         yield Sighting(row.calendar, seen, in_scope=seen.absence is None)
 
 
+def contested_keys(connection: Connection, state: State, scope: Scope) -> frozenset[bytes]:
+    """Return the keyed digests of source keys that more than one meeting without a link carries."""
+    query = (
+        select(mirror.c.key)
+        .where(
+            mirror.c.job == state.job,
+            mirror.c.linked == false(),
+            mirror.c.relevant == true(),
+            mirror.c.elected == true(),
+            mirror.c.absence.is_(None),
+            _touches(mirror, scope),
+        )
+        .group_by(mirror.c.key)
+        .having(func.count() > 1)
+    )
+    return frozenset(bytes(key) for key in connection.execute(query).scalars())
+
+
 @dataclass(frozen=True, slots=True)
 class Unlinked:
     """A record without a link; what it says is read only when it is asked for."""

@@ -79,7 +79,7 @@ def _set_pragmas(connection: Any, _: object) -> None:  # noqa: ANN401  # the dri
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "busy_timeout=30000",
-        "cache_size=-65536",
+        "cache_size=-32768",
         "temp_store=MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")

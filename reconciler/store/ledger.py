@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, update
 
 from reconciler.model import Delta, Finding, Link, Outcome, Violation
 from reconciler.plan import identity
@@ -29,11 +29,24 @@ def save_links(connection: Connection, state: State, agreed: Sequence[tuple[Link
         ids = [link.crm_id for link, _, _ in batch]
         _unlink(connection, state, ids)
         upsert(connection, links, [_link_row(state, *entry) for entry in batch])
-        places = tuple_(mirror.c.calendar, mirror.c.event).in_([(link.calendar, link.event) for link, _, _ in batch])
-        connection.execute(update(mirror).where(mirror.c.job == state.job, places).values(linked=True))
-        connection.execute(
-            update(records).where(records.c.job == state.job, records.c.crm_id.in_(ids)).values(linked=True)
-        )
+        mark_events(connection, [(link.calendar, link.event) for link, _, _ in batch], linked=True)
+        mark_records(connection, state, ids, linked=True)
+
+
+def mark_events(connection: Connection, places: Iterable[tuple[int, str]], *, linked: bool) -> None:
+    """Mark mirror rows as linked or not. Row by row on purpose: no database has to plan a list of pairs."""
+    mark = update(mirror).where(mirror.c.calendar == bindparam("number"), mirror.c.event == bindparam("name"))
+    rows = [{"number": calendar, "name": event} for calendar, event in places]
+    if rows:
+        connection.execute(mark.values(linked=linked), rows)
+
+
+def mark_records(connection: Connection, state: State, ids: Iterable[str], *, linked: bool) -> None:
+    """Mark records as linked or not."""
+    mark = update(records).where(records.c.crm_id == bindparam("number"), records.c.job == state.job)
+    rows = [{"number": crm_id} for crm_id in ids]
+    if rows:
+        connection.execute(mark.values(linked=linked), rows)
 
 
 def _link_row(state: State, link: Link, seen_digest: bytes | None, record_digest: bytes | None) -> dict[str, Any]:
@@ -56,9 +69,7 @@ def drop_links(connection: Connection, state: State, ids: Iterable[str]) -> None
     """Forget the links of these records."""
     for batch in batched(ids):
         _unlink(connection, state, batch)
-        connection.execute(
-            update(records).where(records.c.job == state.job, records.c.crm_id.in_(batch)).values(linked=False)
-        )
+        mark_records(connection, state, batch, linked=False)
 
 
 def _unlink(connection: Connection, state: State, ids: Sequence[str]) -> None:
@@ -66,8 +77,7 @@ def _unlink(connection: Connection, state: State, ids: Sequence[str]) -> None:
     places = connection.execute(old).all()
     if not places:
         return
-    named = tuple_(mirror.c.calendar, mirror.c.event).in_([tuple(place) for place in places])
-    connection.execute(update(mirror).where(mirror.c.job == state.job, named).values(linked=False))
+    mark_events(connection, [(place.calendar, place.event) for place in places], linked=False)
     connection.execute(delete(links).where(links.c.job == state.job, links.c.crm_id.in_(ids)))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, false, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, exists, false, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.match import Copy, elect
 from reconciler.normalise import key_digest
 from reconciler.store import codec
-from reconciler.store.database import BATCH, batched, upsert
+from reconciler.store.database import batched, upsert
 from reconciler.store.schema import calendars, cursors, links, mirror
 
 if TYPE_CHECKING:
@@ -164,7 +164,6 @@ def _elect(connection: Connection, state: State, meetings: Iterable[str]) -> Non
             groups[row.meeting].append(row)
         _speak(
             connection,
-            state,
             [
                 (row.calendar, row.event)
                 for group in groups.values()
@@ -182,13 +181,14 @@ def _elect_copy(connection: Connection, state: State, meeting: str) -> None:
     chosen = elect(copies)
     mine = and_(mirror.c.job == state.job, mirror.c.meeting == meeting)
     connection.execute(update(mirror).where(mine).values(elected=False))
-    _speak(connection, state, [(chosen.calendar, chosen.seen.event)])
+    _speak(connection, [(chosen.calendar, chosen.seen.event)])
 
 
-def _speak(connection: Connection, state: State, rows: Iterable[tuple[int, str]]) -> None:
-    for batch in batched(rows, BATCH):
-        named = tuple_(mirror.c.calendar, mirror.c.event).in_(batch)
-        connection.execute(update(mirror).where(mirror.c.job == state.job, named).values(elected=True))
+def _speak(connection: Connection, rows: Iterable[tuple[int, str]]) -> None:
+    chosen = [{"number": calendar, "name": event} for calendar, event in rows]
+    if chosen:
+        named = and_(mirror.c.calendar == bindparam("number"), mirror.c.event == bindparam("name"))
+        connection.execute(update(mirror).where(named).values(elected=True), chosen)
 
 
 def copies_of(connection: Connection, state: State, meeting: str) -> list[Copy]:

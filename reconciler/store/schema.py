@@ -1,4 +1,8 @@
-"""The tables of the state database. All keyed by job; instants are epoch seconds, digests 16 bytes, values JSON text."""
+"""The tables of the state database. All keyed by job; instants are epoch seconds, digests 16 bytes, values JSON text.
+
+No index begins with the job: a database without statistics takes "this job" for a handful of rows, and would read all
+of them where it was asked for one.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +40,8 @@ jobs = Table(
 runs = Table(
     "runs",
     metadata,
-    Column("job", ForeignKey("jobs.id"), primary_key=True),
     Column("id", Text, primary_key=True),
+    Column("job", ForeignKey("jobs.id"), primary_key=True),
     Column("started_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("status", Text),
@@ -80,9 +84,9 @@ cursors = Table(
 mirror = Table(
     "mirror",
     metadata,
-    Column("job", Integer, primary_key=True),
     Column("calendar", Integer, primary_key=True),
     Column("event", Text, primary_key=True),
+    Column("job", Integer, nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("meeting", Text, nullable=False),
     Column("key", LargeBinary, nullable=False),  # keyed digest of the source key
@@ -96,13 +100,13 @@ mirror = Table(
     Column("payload", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-Index("mirror_meeting", mirror.c.job, mirror.c.meeting)
-Index("mirror_key", mirror.c.job, mirror.c.key)
+Index("mirror_meeting", mirror.c.meeting, mirror.c.job, mirror.c.elected)
+Index("mirror_key", mirror.c.key, mirror.c.job)
 Index(
     "mirror_compare",
-    mirror.c.job,
     mirror.c.calendar,
     mirror.c.event,
+    mirror.c.job,
     mirror.c.digest,
     mirror.c.elected,
     mirror.c.absence,
@@ -114,21 +118,21 @@ Index(
 _busy = text("busy AND absence IS NULL")
 Index(
     "mirror_busy",
-    mirror.c.job,
     mirror.c.calendar,
     mirror.c.from_at,
     mirror.c.to_at,
+    mirror.c.job,
     sqlite_where=_busy,
     postgresql_where=_busy,
 )
 _unlinked = text("NOT linked AND relevant")
-Index("mirror_unlinked", mirror.c.job, mirror.c.from_at, sqlite_where=_unlinked, postgresql_where=_unlinked)
+Index("mirror_unlinked", mirror.c.from_at, mirror.c.job, sqlite_where=_unlinked, postgresql_where=_unlinked)
 
 records = Table(
     "records",
     metadata,
-    Column("job", Integer, primary_key=True),
     Column("crm_id", Text, primary_key=True),
+    Column("job", Integer, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
     Column("chunk", Text, nullable=False),  # the part of the snapshot it was read in; empty when it was looked up
     Column("key", LargeBinary),
@@ -141,14 +145,14 @@ records = Table(
     Column("payload", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-Index("records_compare", records.c.job, records.c.crm_id, records.c.digest, records.c.presence)
-Index("records_chunk", records.c.job, records.c.chunk)
-Index("records_key", records.c.job, records.c.key)
-Index("records_agent", records.c.job, records.c.agent, records.c.start_at, records.c.presence)
+Index("records_compare", records.c.crm_id, records.c.job, records.c.digest, records.c.presence)
+Index("records_chunk", records.c.chunk, records.c.job)
+Index("records_key", records.c.key, records.c.job)
+Index("records_agent", records.c.agent, records.c.start_at, records.c.crm_id, records.c.job, records.c.presence)
 Index(
     "records_unlinked",
-    records.c.job,
     records.c.from_at,
+    records.c.job,
     sqlite_where=text("NOT linked"),
     postgresql_where=text("NOT linked"),
 )
@@ -156,8 +160,8 @@ Index(
 chunks = Table(
     "chunks",
     metadata,
-    Column("job", Integer, primary_key=True),
     Column("first", Text, primary_key=True),
+    Column("job", Integer, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
     Column("count", Integer, nullable=False),
 )
@@ -165,9 +169,9 @@ chunks = Table(
 links = Table(
     "links",
     metadata,
-    Column("job", Integer, primary_key=True),
     Column("calendar", Integer, primary_key=True),
     Column("event", Text, primary_key=True),
+    Column("job", Integer, nullable=False),
     Column("crm_id", Text, nullable=False),
     Column("meeting", Text, nullable=False),
     Column("tier", Text, nullable=False),
@@ -175,10 +179,10 @@ links = Table(
     Column("crm_digest", LargeBinary),  # of the CRM's side then
     Column("base", Text),
     Column("cancelled_by_us", Boolean, nullable=False, server_default=false()),
-    UniqueConstraint("job", "crm_id"),
+    UniqueConstraint("crm_id", "job"),
     sqlite_with_rowid=False,
 )
-Index("links_meeting", links.c.job, links.c.meeting)
+Index("links_meeting", links.c.meeting, links.c.job)
 
 journal = Table(
     "journal",
@@ -202,14 +206,14 @@ journal = Table(
     Column("why", Text),
     Column("at", BigInteger, nullable=False),
 )
-Index("journal_record", journal.c.job, journal.c.crm_id, journal.c.at)
-Index("journal_open", journal.c.job, journal.c.status)
+Index("journal_record", journal.c.crm_id, journal.c.at, journal.c.job)
+Index("journal_open", journal.c.status, journal.c.job)
 
 plans = Table(
     "plans",
     metadata,
-    Column("job", Integer, primary_key=True),
     Column("digest", Text, primary_key=True),
+    Column("job", Integer, primary_key=True),
     Column("run", Text, nullable=False),
     Column("made_at", BigInteger, nullable=False),
     Column("identities", Text, nullable=False),
@@ -220,8 +224,8 @@ plans = Table(
 findings = Table(
     "findings",
     metadata,
-    Column("job", Integer, primary_key=True),
     Column("key", Text, primary_key=True),
+    Column("job", Integer, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("severity", Text, nullable=False),
     Column("agent", Text),
