@@ -73,7 +73,7 @@ class RowChunk:
 
     @property
     def first(self) -> str:
-        return str(self.rows[0][0])
+        return "" if self.rows[0][0] is None else str(self.rows[0][0])
 
     @property
     def count(self) -> int:

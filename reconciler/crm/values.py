@@ -393,7 +393,11 @@ def typed(value: str, column: Column) -> object:
 
 def raw_digest(rows: Iterable[Row], seed: bytes = b"") -> bytes:
     """Return 16 bytes over raw rows: equal rows, equal digest."""
-    return hashlib.blake2b(seed + orjson.dumps(rows, default=_plain), digest_size=16).digest()
+    try:
+        spelled = orjson.dumps(rows, default=_plain)
+    except TypeError:  # a number of more than 64 bits, half a character
+        spelled = repr(rows).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(seed + spelled, digest_size=16).digest()
 
 
 def _plain(value: object) -> object:
