@@ -1,0 +1,289 @@
+"""Which event belongs to which record, and which copy speaks: never a guess, and nothing for strangers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.match import AMBIGUOUS, Candidates, Copy, elect, is_natural, match, one_claim_each
+from reconciler.model import Absence, Link, Pair, Presence, Record, Seen, Span, Tier, Value
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ANN, BOB, CID = "ann@acme.example", "bob@acme.example", "cid@acme.example"
+ZOE = "zoe@client.example"
+START = "2026-11-24T12:00:00Z"
+
+
+def seen(
+    *, keys: tuple[str, ...] = ("uid1",), absence: Absence | None = None, organizer: str | None = ANN,
+    declined: bool = False, event: str = "evt1", **fields: Value,
+) -> Seen:  # fmt: skip
+    return Seen(
+        event=event,
+        span=Span(NOON, NOON + timedelta(hours=1)),
+        digest=b"",
+        meeting="m",
+        keys=keys,
+        relevance="client",
+        fields={"agent": ANN, "start": START, "contact": (ZOE,), **fields},
+        organizer=organizer,
+        declined=declined,
+        absence=absence,
+    )
+
+
+def record(
+    crm_id: str = "17", *, key: str | None = "uid1", presence: Presence = Presence.LIVE, **fields: Value
+) -> Record:
+    said = {"agent": ANN, "start": START, "contact": (ZOE,), **fields}
+    return Record(id=crm_id, fields=said, version="1", key=key, presence=presence)
+
+
+def alone(calendar: Seen | None = None) -> Pair:
+    return Pair(seen=calendar or seen(), calendar=None, record=None, link=None)
+
+
+# ---- by key ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_exact_key_of_the_same_agent_adopts_the_record() -> None:
+    pair = match(alone(), Candidates([record()]))
+    assert (pair.record, pair.tier, pair.holds) == (record(), Tier.KEY, ())
+
+
+def test_a_weaker_key_adopts_too_and_says_so() -> None:
+    pair = match(alone(seen(keys=("calendly:1", "uid1"))), Candidates([record()]))
+    assert (pair.record, pair.tier) == (record(), Tier.UID)
+
+
+@pytest.mark.parametrize("agent", [BOB, "somebody@else.example", None])
+def test_the_key_of_another_agents_record_gains_nothing(agent: str | None) -> None:
+    pair = match(alone(), Candidates([record(agent=agent)]))
+    assert (pair.record, pair.holds, pair.candidates) == (None, (AMBIGUOUS,), ("17",))
+
+
+def test_a_record_that_another_event_follows_is_not_given_away() -> None:
+    pair = match(alone(), Candidates([record()], spoken_for=frozenset({"17"})))
+    assert (pair.record, pair.holds) == (None, (AMBIGUOUS,))
+
+
+def test_two_records_under_one_key_are_ambiguous_in_any_order() -> None:
+    two = [record("18"), record("17")]
+    for order in permutations(two):
+        pair = match(alone(), Candidates(order))
+        assert (pair.record, pair.holds, pair.candidates) == (None, (AMBIGUOUS,), ("17", "18"))
+
+
+def test_one_record_found_by_two_spellings_is_one_candidate() -> None:
+    assert match(alone(), Candidates([record(), record()])).record == record()
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "start", "adopted"),
+    [
+        (("u/20261124T120000Z", "u"), "u", START, True),  # the single event became a series
+        (("u/20261124T120000Z", "u"), "u", "2026-11-17T12:00:00Z", False),  # an earlier occurrence was another one
+        (("u", "u/20261124T120000Z"), "u/20261124T120000Z", START, True),  # and back
+        (("u/20261124T120000Z", "u"), "u/20261124T120000Z", "2026-11-25T12:00:00Z", True),  # its own key, moved
+        (("calendly:1", "u/20261124T120000Z", "u"), "u/20261124T120000Z", "2026-11-25T12:00:00Z", True),
+        (("calendly:1", "uid1"), "uid1", "2026-11-25T12:00:00Z", True),
+    ],
+)
+def test_the_spelling_of_a_series_leads_to_an_occurrence_only_at_the_same_start(
+    keys: tuple[str, ...], key: str, start: str, *, adopted: bool
+) -> None:
+    pair = match(alone(seen(keys=keys)), Candidates([record(key=key, start=start)]))
+    assert (pair.record is not None) == adopted
+    assert pair.holds == ()
+
+
+def test_a_cancelled_record_under_the_key_is_adopted_rather_than_made_anew() -> None:
+    cancelled = record(presence=Presence.CANCELLED)
+    assert match(alone(), Candidates([cancelled])).record == cancelled
+
+
+# ---- by nature ------------------------------------------------------------------------------------------------------
+
+
+def test_the_natural_key_only_suggests_and_prevents_a_create() -> None:
+    pair = match(alone(), Candidates(natural=[record("9", key=None)]))
+    assert (pair.record, pair.tier, pair.holds, pair.candidates) == (None, Tier.NATURAL, (AMBIGUOUS,), ("9",))
+
+
+def test_an_event_without_any_candidate_is_new() -> None:
+    assert match(alone(), Candidates()) == alone()
+    assert match(alone(), Candidates(natural=[record("9", agent=BOB)])) == alone()
+
+
+@pytest.mark.parametrize(
+    ("start", "natural"),
+    [
+        ("2026-11-24T12:05:00Z", True),
+        ("2026-11-24T11:55:00Z", True),
+        ("2026-11-24T12:05:01Z", False),
+        ("2026-11-24T11:54:59Z", False),
+        ("2026-11-25T12:00:00Z", False),
+        ("2026-11-24", False),
+        (None, False),
+    ],
+)
+def test_a_natural_match_starts_within_five_minutes(start: str | None, *, natural: bool) -> None:
+    assert is_natural(seen(), record(start=start)) is natural
+
+
+def test_whole_days_match_by_nature_on_the_same_day() -> None:
+    assert is_natural(seen(start="2026-11-24"), record(start="2026-11-24"))
+    assert not is_natural(seen(start="2026-11-24"), record(start="2026-11-25"))
+
+
+def test_a_natural_match_is_alive_of_the_same_agent_and_shares_a_client() -> None:
+    assert is_natural(seen(contact=(ZOE, "amy@client.example")), record())
+    assert not is_natural(seen(), record(agent=BOB))
+    assert not is_natural(seen(), record(contact=("amy@client.example",)))
+    assert not is_natural(seen(), record(contact=None))
+    assert not is_natural(seen(contact=()), record(contact=()))
+    assert not is_natural(seen(), record(presence=Presence.CANCELLED))
+
+
+# ---- one claim each -------------------------------------------------------------------------------------------------
+
+
+def claiming(crm_id: str, *, linked: bool = False) -> Pair:
+    link = Link(crm_id, 1, "evt", "m", Tier.KEY) if linked else None
+    return Pair(seen=seen(), calendar=None, record=record(crm_id), link=link)
+
+
+def test_two_events_that_claim_one_record_are_both_held() -> None:
+    held = one_claim_each([claiming("17"), claiming("18"), claiming("17")])
+    assert [pair.record.id if pair.record else None for pair in held] == [None, "18", None]
+    assert [pair.holds for pair in held] == [(AMBIGUOUS,), (), (AMBIGUOUS,)]
+    assert held[0].candidates == ("17",)
+
+
+def test_a_linked_event_keeps_its_record_whoever_else_claims_it() -> None:
+    mine, stranger = one_claim_each([claiming("17", linked=True), claiming("17")])
+    assert mine == claiming("17", linked=True)
+    assert (stranger.record, stranger.holds) == (None, (AMBIGUOUS,))
+
+
+def test_two_links_on_one_record_are_both_held() -> None:
+    held = one_claim_each([claiming("17", linked=True), claiming("17", linked=True)])
+    assert [pair.holds for pair in held] == [(AMBIGUOUS,), (AMBIGUOUS,)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.booleans()), max_size=8))
+def test_no_record_is_left_with_two_claims(claims: list[tuple[str, bool]]) -> None:
+    left = [
+        pair.record.id for pair in one_claim_each([claiming(crm_id, linked=by) for crm_id, by in claims]) if pair.record
+    ]
+    assert len(left) == len(set(left))
+
+
+# ---- copies of a meeting --------------------------------------------------------------------------------------------
+
+
+def copy(agent: str, calendar: int, *, linked: bool = False, calendar_side: Seen | None = None) -> Copy:
+    return Copy(calendar, agent, calendar_side or seen(organizer="zoe@client.example"), linked=linked)
+
+
+OUTSIDE = "zoe@client.example"
+ELECTIONS = {
+    "the organizer's": (
+        [copy(BOB, 2, linked=True, calendar_side=seen(organizer=CID)), copy(CID, 3, calendar_side=seen(organizer=CID))],
+        CID,
+    ),
+    "the linked one, of an outside organizer": ([copy(ANN, 1), copy(BOB, 2, linked=True)], BOB),
+    "the first by address": ([copy(CID, 1), copy(BOB, 2), copy(ANN, 3)], ANN),
+    "the first who accepts": (
+        [copy(ANN, 1, calendar_side=seen(organizer=OUTSIDE, declined=True)), copy(BOB, 2)],
+        BOB,
+    ),
+    "who accepts before the linked one who declined": (
+        [copy(ANN, 1, linked=True, calendar_side=seen(organizer=OUTSIDE, declined=True)), copy(BOB, 2)],
+        BOB,
+    ),
+    "alive before the organizer's that is gone": (
+        [copy(ANN, 1, calendar_side=seen(absence=Absence.CANCELLED)), copy(BOB, 2, calendar_side=seen())],
+        BOB,
+    ),
+    "the organizer's word before another's evidence": (
+        [
+            copy(ANN, 1, calendar_side=seen(absence=Absence.UNSEEN)),
+            copy(BOB, 2, calendar_side=seen(absence=Absence.GONE)),
+        ],
+        ANN,
+    ),
+    "evidence before what is merely unseen": (
+        [
+            copy(ANN, 1, calendar_side=seen(organizer=OUTSIDE, absence=Absence.UNSEEN)),
+            copy(BOB, 2, calendar_side=seen(organizer=OUTSIDE, absence=Absence.CANCELLED)),
+        ],
+        BOB,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ELECTIONS)
+def test_one_copy_speaks_for_a_meeting_whatever_the_order(case: str) -> None:
+    copies, agent = ELECTIONS[case]
+    assert {elect(order).agent for order in permutations(copies)} == {agent}
+
+
+@given(
+    st.lists(
+        st.builds(
+            Copy,
+            st.integers(1, 2),
+            st.sampled_from([ANN, BOB]),
+            st.builds(
+                seen,
+                event=st.sampled_from(["a", "b"]),
+                organizer=st.sampled_from([ANN, OUTSIDE, None]),
+                absence=st.sampled_from([None, *Absence]),
+                declined=st.booleans(),
+            ),
+            linked=st.booleans(),
+        ),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda one: (one.calendar, one.seen.event),
+    ),
+    st.data(),
+)
+def test_the_election_depends_on_the_copies_alone(copies: list[Copy], data: st.DataObject) -> None:
+    chosen = elect(copies)
+    assert elect(data.draw(st.permutations(copies))) == chosen
+    if any(one.seen.absence is None for one in copies):
+        assert chosen.seen.absence is None
+    if any(one.seen.absence is None and not one.seen.declined for one in copies):
+        assert not chosen.seen.declined
+
+
+KEYED = st.builds(
+    record, st.sampled_from("123"), agent=st.sampled_from([ANN, BOB]), start=st.sampled_from([START, None])
+)
+NATURAL = st.builds(record, st.sampled_from("456"), key=st.none(), agent=st.sampled_from([ANN, BOB]))
+
+
+@given(st.lists(KEYED, max_size=4), st.lists(NATURAL, max_size=3), st.frozensets(st.sampled_from("123456")))
+def test_a_strangers_record_is_never_adopted_and_a_candidate_never_becomes_a_create(
+    keyed: list[Record], natural: list[Record], spoken_for: frozenset[str]
+) -> None:
+    pair = match(alone(), Candidates(keyed, natural, spoken_for))
+    if pair.record is not None:
+        assert pair.record.key == "uid1"
+        assert pair.record.fields["agent"] == ANN
+        assert pair.record.id not in spoken_for
+    if pair.record is None and not pair.holds:
+        assert not keyed
+        assert not [one for one in natural if is_natural(seen(), one)]
+
+
+def test_a_pair_without_an_event_is_left_as_it_is() -> None:
+    bare = replace(alone(), seen=None)
+    assert match(bare, Candidates([record()])) == bare
