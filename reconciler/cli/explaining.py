@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconciler import patterns
 from reconciler.cli import logs, running, screen
 from reconciler.cli.world import Format, Named, load_job
 from reconciler.errors import UsageError
@@ -130,14 +131,31 @@ def differences(crm: Fields | None, calendar: Fields | None) -> list[str]:
         return []
     from deepdiff import DeepDiff
 
-    shared = crm.keys() & calendar.keys()
-    diff = DeepDiff(
-        {name: crm[name] for name in shared},
-        {name: calendar[name] for name in shared},
-        ignore_order=True,
-        verbose_level=2,
-    )
-    return [bounded(line, 300) for line in diff.pretty().splitlines()]
+    shared = sorted(crm.keys() & calendar.keys())
+    diff = DeepDiff({name: crm[name] for name in shared}, {name: calendar[name] for name in shared}, view="tree")
+    found = {str(each.path(output_format="list")[0]) for group in diff.values() for each in group}
+    return [_difference(name, crm[name], calendar[name]) for name in shared if name in found]
+
+
+def _difference(name: str, crm: Value, calendar: Value) -> str:
+    """Say how one value differs: times by how far, lists by what is missing where."""
+    before, after = patterns.instant(crm), patterns.instant(calendar)
+    if before and after:
+        minutes = int(abs(after - before).total_seconds()) // 60
+        far = f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+        return f"{name}: the calendar is {far} {'later' if after > before else 'earlier'}"
+    if isinstance(crm, tuple) and isinstance(calendar, tuple):
+        parts = [_only("CRM", set(crm) - set(calendar)), _only("calendar", set(calendar) - set(crm))]
+        return f"{name}: " + "; ".join(part for part in parts if part)
+    return f"{name}: the CRM has {_quoted(crm)}, the calendar {_quoted(calendar)}"
+
+
+def _only(side: str, values: set[str]) -> str:
+    return f"only the {side} has {bounded(', '.join(sorted(values)))}" if values else ""
+
+
+def _quoted(value: Value) -> str:
+    return bounded(", ".join(value) if isinstance(value, tuple) else str(value)) if value else "nothing"
 
 
 # ---- text -----------------------------------------------------------------------------------------------------------

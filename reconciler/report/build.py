@@ -56,11 +56,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """One field of a finding: what the CRM has, and what the calendar has."""
+    """One field of a finding, and what is said of it: a value to write, a change, or what each side has."""
 
     name: str
-    before: str
-    after: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +154,8 @@ def build(result: Result, look: Look) -> Report:
         left_out=tuple(_left_out(calendar) for calendar in result.calendars if not _counts_as_seen(calendar)),
         coverage=_coverage(result),
         counts=tuple(_counts(result)),
-        only_events=_others(result.events.parts, ("irrelevant", "copies", "quarantined")),
-        only_records=_others(result.records.parts, ("strangers",)),
+        only_events=_others(result.events.parts, _EVENTS_BESIDES),
+        only_records=_others(result.records.parts, _RECORDS_BESIDES),
         groups=tuple(_groups(result, look)),
         steps=tuple(_step(delta, look) for delta in result.deltas[: look.most]),
         unlisted=_unlisted_steps(result, look),
@@ -322,8 +321,16 @@ def _counts(result: Result) -> Iterable[tuple[str, int, int]]:
             yield name.replace("_", " "), events, records
 
 
-def _others(parts: Mapping[str, int], names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{parts[name]:,} {name}" for name in names if parts.get(name))
+_EVENTS_BESIDES: Final = {
+    "irrelevant": "no appointments",
+    "copies": "of a meeting that is counted in another calendar",
+    "quarantined": "that can't be read",
+}
+_RECORDS_BESIDES: Final = {"strangers": "that are none of this job's"}
+
+
+def _others(parts: Mapping[str, int], names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{parts[name]:,} {says}" for name, says in names.items() if parts.get(name))
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
@@ -362,7 +369,7 @@ def _entry(finding: Finding, delta: Delta | None, result: Result, look: Look) ->
         agent=bounded(finding.agent or ""),
         when=canonical(finding.start, zone) if finding.start else "",
         record=_record(finding.crm_id),
-        changes=tuple(_changed(name, change, zone) for name, change in fields.items() if change[0] != change[1]),
+        changes=tuple(_changes(fields, delta, zone)),
         why=bounded(finding.why, 300),
         fate=_fate(finding, delta),
         matched=_MATCHED[finding.tier] if finding.tier else "",
@@ -371,9 +378,25 @@ def _entry(finding: Finding, delta: Delta | None, result: Result, look: Look) ->
     )
 
 
-def _changed(name: str, change: Change, zone: ZoneInfo) -> Changed:
-    before, after = change
-    return Changed(name.replace("_", " "), spoken(name, before, zone), spoken(name, after, zone))
+def _changes(fields: Mapping[str, Change], delta: Delta | None, zone: ZoneInfo) -> Iterable[Changed]:
+    """Say what would be or was written, or, where nothing is, what each side has."""
+    creates = delta is not None and delta.action is Action.CREATE
+    for name in sorted(fields, key=_place):
+        before, after = fields[name]
+        if before == after or (creates and (name in _UNSURPRISING or not after)):
+            continue
+        was, becomes = spoken(name, before, zone), spoken(name, after, zone)
+        pair = f"{was} → {becomes}" if delta else f"CRM: {was} · calendar: {becomes}"
+        yield Changed(name.replace("_", " "), becomes if creates else pair)
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+
+
+_ORDER: Final = ("title", "start", "end", "all_day", "agent", "contact", "participants", "location", "status")
+_UNSURPRISING: Final = frozenset({"agent", "status"})
+"""What a new record has anyway: its agent is named with the finding."""
 
 
 def _record(crm_id: str | None) -> str:
@@ -389,7 +412,6 @@ _MATCHED: Final = {
 _REMEDIES: Final = {
     Remedy.FIX: "is put right by a run that may write",
     Remedy.HOLD: "waits; nothing to do",
-    Remedy.HUMAN: "a person decides; nothing is written",
     Remedy.NONE: "for your information",
 }
 _OUTCOMES: Final = {
@@ -404,8 +426,34 @@ _OUTCOMES: Final = {
 }
 
 
+ADVICE: Final[Mapping[Kind, str]] = {
+    Kind.MISSING_IN_CRM: "enter it in the CRM if it is an appointment",
+    Kind.RESCHEDULE_NOT_PROPAGATED: "put right the side that is wrong",
+    Kind.TZ_SHIFT: "find what writes these records in the wrong zone, then correct them",
+    Kind.ALL_DAY_OFF_BY_ONE: "put right the side that is wrong",
+    Kind.WRONG_OWNER: "give the record its agent back, or move the event",
+    Kind.CONTACT_MISSING: "fill the contact in, or take the client off the event",
+    Kind.WRONG_CONTACT: "put right the side that names the wrong client",
+    Kind.FIELD_DRIFT: "put right the side that is wrong",
+    Kind.CANCEL_NOT_PROPAGATED: "cancel the record if the appointment is off",
+    Kind.ORPHAN_IN_CRM: "ask the agent, and cancel the record if the appointment is off",
+    Kind.STALE_SERIES: "cancel the records of the old rule, if the agent says so",
+    Kind.REMOVED_BY_HAND: "cancel the event, or bring the record back",
+    Kind.MISSING_IN_CALENDAR: "put it into the calendar, or cancel the record",
+    Kind.FALSE_CANCEL: "cancel the event, or set the record back",
+    Kind.CONFLICT: "settle which side is right, and change the other",
+    Kind.DUPLICATE_IN_CRM: "merge the records: either may carry notes",
+    Kind.DOUBLE_BOOKED_AGENT: "ask the agent to move one",
+    Kind.AMBIGUOUS: "say which record it is: write the source key into its key column",
+    Kind.QUARANTINED: "repair the entry where it was made",
+    Kind.COVERAGE_GAP: "repair the access; nothing is concluded from what was not seen",
+}
+
+
 def _fate(finding: Finding, delta: Delta | None) -> str:
     """Say what will be or was done about a finding."""
+    if delta is None and finding.remedy is Remedy.HUMAN:
+        return f"a person decides: {ADVICE[finding.kind]}"
     if delta is None:
         return _REMEDIES[finding.remedy]
     reason = f" ({bounded(delta.why)})" if delta.why and delta.outcome is not Outcome.DONE else ""

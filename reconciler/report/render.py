@@ -100,7 +100,7 @@ def _body(report: Report) -> Iterable[RenderableType]:
 
 
 def _unseen(blind: Iterable[Blind]) -> RenderableType:
-    table = _table("NOT SEEN", ("calendar", "source", "why", "since"), style="magenta")
+    table = _table("NOT SEEN", ("calendar", "source", "why", "how long"), style="magenta")
     for calendar in blind:
         table.add_row(*_cells(calendar.agent, calendar.source, calendar.why, calendar.since))
     return table
@@ -110,21 +110,22 @@ def _counts(report: Report) -> RenderableType:
     from rich.console import Group as Together
     from rich.text import Text
 
-    table = _table(report.coverage, ("", "events", "records"))
+    table = _table("", ("", "events", "records"))
     for column in table.columns[1:]:
         column.justify = "right"
     for name, events, records in report.counts:
         table.add_row(*_cells(name, f"{events:,}", f"{records:,}"))
     besides = [
-        *(f"besides {each} among the events" for each in report.only_events),
-        *(f"besides {each} among the records" for each in report.only_records),
+        *(f"besides events: {each}" for each in report.only_events),
+        *(f"besides records: {each}" for each in report.only_records),
         *(f"not asked: {each}" for each in report.left_out),
     ]
-    return Together(table, *(Text(f" {each}", "dim") for each in besides))
+    return Together(Text(report.coverage, "bold"), table, *(Text(f" {each}", "dim") for each in besides))
 
 
 def _findings(group: Group) -> RenderableType:
     table = _table(group.severity.upper(), ("finding", "whose", "what", "what now"), style=_SEVERITIES[group.severity])
+    table.leading = 1
     for entry in group.entries:
         table.add_row(*_cells(f"{entry.kind}\n{entry.key}", _whose(entry), _what(entry), entry.fate))
     for more in group.unlisted:
@@ -137,7 +138,7 @@ def _whose(entry: Entry) -> str:
 
 
 def _what(entry: Entry) -> str:
-    changes = [f"{change.name}: {change.before} → {change.after}" for change in entry.changes]
+    changes = [f"{change.name}: {change.said}" for change in entry.changes]
     matched = [f"Matched {entry.matched}."] if entry.matched else []
     seen = [f"Seen {entry.seen}."] if entry.seen else []
     return "\n".join([*changes, entry.why, *matched, *seen])
@@ -172,7 +173,11 @@ def _table(title: str, columns: Iterable[str], style: str = "bold") -> Table:
     from rich.text import Text
 
     table = Table(
-        title=Text(title, style), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim"
+        title=Text(title, style) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="dim",
     )
     for column in columns:
         table.add_column(Text(column), overflow="fold")
