@@ -23,7 +23,7 @@ from reconciler.sources.recurrence import Budget, Moment, Occurrence, Part, Reac
 from reconciler.sources.vevent import Component, Reading
 from reconciler.sources.zones import Zones, find
 
-STEPS = 10
+STEPS = 5
 """Instants that rules may make for each occurrence a calendar may have: those before the window are counted too."""
 
 BROKEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)

@@ -26,8 +26,9 @@ LARGEST_INTERVAL = 10_000
 WIDEST = timedelta(days=366 * 20)  # a duration or a shift beyond it is no appointment
 RULES = 20  # of one series
 DATES = 10_000  # RDATEs or EXDATEs of one series
-ZONE_STEPS = 5_000  # onsets of one part of a VTIMEZONE; yearly from 1601 on are 500
+ZONE_STEPS = 2_000  # onsets of one part of a VTIMEZONE; yearly from 1601 on are 500
 YEARLY_WEIGHT = 12  # months of work in one turn of a yearly rule
+MINUTELY_COST = 100  # steps: what a minutely rule with a filter may try before it finds the next instant
 
 _FREQUENCIES: Mapping[str, Literal[0, 1, 2, 3, 4, 5]] = {
     "YEARLY": 0,
@@ -70,10 +71,10 @@ class Budget:
     """Work that one calendar may cost: instants made by rules, and months of rules looked through."""
 
     steps: int
-    months: int = 300_000
+    months: int = 200_000
 
-    def step(self) -> None:
-        self.steps -= 1
+    def step(self, cost: int = 1) -> None:
+        self.steps -= cost
         if self.steps < 0:
             raise TooMuchError("its rules make more occurrences than one calendar may have")
 
@@ -168,8 +169,9 @@ def walk(rule: vRecur, start: datetime, floor: datetime, ceiling: datetime, budg
     weight = YEARLY_WEIGHT if frequency == "YEARLY" else 1
     months = (ceiling.year - begin.year + 1) * 12 + 2
     built.limit(max(months, 2), lambda: budget.turn(weight))
+    cost = MINUTELY_COST if frequency == "MINUTELY" and (rule.get("BYHOUR") or rule.get("BYMINUTE")) else 1
     for moment in takewhile(lambda moment: moment <= ceiling, built):
-        budget.step()
+        budget.step(cost)
         yield moment
 
 

@@ -22,7 +22,7 @@ from reconciler.sources import ical, recurrence
 HORIZON = datetime(2100, 1, 1, tzinfo=UTC)
 """How far the rules of a custom zone are followed."""
 
-ZONES = 500
+ZONES = 100
 """VTIMEZONEs of one calendar that are looked at."""
 
 _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)(\d\d)?")
@@ -63,13 +63,19 @@ class Zones:
     def __init__(self, definitions: Iterable[Sequence[str]] = (), *, home: tzinfo = UTC) -> None:
         self.home = home
         self._definitions = dict(filter(None, (_identify(lines) for lines in list(definitions)[:ZONES])))
-        self._found: dict[str, tzinfo] = {}
+        self._found: dict[str, tzinfo | str] = {}
 
     def get(self, tzid: str) -> tzinfo:
         """Return the zone of `tzid`; raise `UnknownZoneError` where guessing would move an appointment."""
         if tzid not in self._found:
-            self._found[tzid] = self._resolve(tzid)
-        return self._found[tzid]
+            try:
+                self._found[tzid] = self._resolve(tzid)
+            except (ValueError, OverflowError) as error:
+                self._found[tzid] = str(error)  # a zone that makes no sense is not tried again for each event
+        found = self._found[tzid]
+        if isinstance(found, str):
+            raise UnknownZoneError(found)
+        return found
 
     def _resolve(self, tzid: str) -> tzinfo:
         lines = self._definitions.get(tzid.strip())

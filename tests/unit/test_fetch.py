@@ -181,6 +181,7 @@ def test_a_compression_nobody_asked_for_is_refused(server: Server) -> None:
         (gzip.compress(BODY)[:-9], "broke off in the middle of its answer"),
         (b"no gzip", "sent an answer whose compression is broken"),
     ],
+    ids=["cut", "none"],
 )
 def test_broken_gzip_is_no_calendar(server: Server, body: bytes, why: str) -> None:
     server.script = lambda handler: handler.answer(200, body, Content_Encoding="gzip")

@@ -363,6 +363,14 @@ def test_a_rule_that_never_matches_ends(rule: str) -> None:
     assert budget.months > 5_000  # 80 years are 960 months: it did not go on to the year 9999
 
 
+def test_a_minutely_rule_with_a_filter_pays_for_what_it_tries() -> None:
+    start, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    costly = parse_rule("FREQ=MINUTELY;COUNT=99999;BYHOUR=3;BYMINUTE=3")
+    made = walk(costly, start, start, end, Budget(steps=1_000))
+    with pytest.raises(TooMuchError):
+        list(made)
+
+
 def test_a_calendar_full_of_costly_rules_has_one_budget() -> None:
     start, end = datetime(1900, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
     budget = Budget(steps=10**9, months=10_000)

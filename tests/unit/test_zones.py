@@ -153,6 +153,21 @@ def test_a_zone_that_can_not_be_known_is_refused(lines: tuple[str, ...], why: st
         Zones([lines] if lines else []).get("Broken")
 
 
+def test_a_broken_zone_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    zones = Zones([definition("Broken", STANDARD.replace("FREQ=YEARLY", "FREQ=SECONDLY"))])
+    tried: list[tuple[str, ...]] = []
+
+    def counted(lines: tuple[str, ...]) -> Table:
+        tried.append(lines)
+        return custom(lines)
+
+    monkeypatch.setattr("reconciler.sources.zones.custom", counted)
+    for _ in range(3):
+        with pytest.raises(UnknownZoneError, match="repeats by the second"):
+            zones.get("Broken")
+    assert len(tried) == 1
+
+
 def test_an_unknown_zone_is_never_guessed() -> None:
     with pytest.raises(UnknownZoneError):
         Zones(home=ZoneInfo("Europe/Berlin")).get("Somewhere")
