@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -34,12 +34,7 @@ generate = typer.Typer(
 )
 
 
-def group() -> Any:  # noqa: ANN401  # click's Group, wherever the installed typer keeps it
-    """Return all commands as one."""
-    return typer.main.get_command(app)
-
-
-def _version(asked: bool) -> None:  # noqa: FBT001  # typer hands a flag's value over by position
+def _version(asked: object) -> None:
     if asked:
         from reconciler import __version__
 

@@ -38,9 +38,8 @@ def call(words: Sequence[str], world: World) -> int:
     screen.prepare()
     verbose = bool({"-v", "--verbose"} & set(words))
     try:
-        return _ended(
-            commands.group().main(arranged(words, commands.NAMES), "reconcile", standalone_mode=False, obj=world)
-        )
+        program = typer.main.get_command(commands.app)
+        return _ended(program.main(arranged(words, commands.NAMES), "reconcile", standalone_mode=False, obj=world))
     except ReconcilerError as error:
         screen.say(sentence(error))
         return error.exit_code

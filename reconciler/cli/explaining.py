@@ -116,8 +116,11 @@ class _Shown:
         }
 
 
-def _whole(value: Any) -> Value:  # noqa: ANN401  # JSON has lists where fields have tuples
-    return tuple(value) if isinstance(value, list) else value
+def _whole(value: object) -> Value:
+    """Return a value of the journal as fields have it: JSON keeps lists for tuples."""
+    if isinstance(value, list):
+        return tuple(str(each) for each in value)
+    return value if value is None or isinstance(value, bool | str) else str(value)
 
 
 def _journal_json(row: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

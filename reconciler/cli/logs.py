@@ -37,7 +37,7 @@ def configure(common: Common, clock: Callable[[], datetime]) -> None:
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
-    root.handlers = [_Tamed(structlog.get_logger())]
+    root.handlers = [_Tamed(logging.WARNING)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
@@ -59,14 +59,13 @@ def _stamp(clock: Callable[[], datetime]) -> Callable[[Any, str, MutableMapping[
 class _Tamed(logging.Handler):
     """Pass on who warned and the template of what was said, without its values."""
 
-    def __init__(self, logger: Any) -> None:  # noqa: ANN401  # structlog's own proxy
-        super().__init__(logging.WARNING)
-        self._logger = logger
-
     def emit(self, record: logging.LogRecord) -> None:
+        import structlog
+
         said = record.msg if record.args and isinstance(record.msg, str) else None
         where = f"{record.module}:{record.lineno}"
-        self._logger.warning("a package warns", package=record.name, says=said, where=where, severity=record.levelname)
+        logger = structlog.get_logger()
+        logger.warning("a package warns", package=record.name, says=said, where=where, severity=record.levelname)
 
 
 def log_run(result: Result, seconds: float) -> None:

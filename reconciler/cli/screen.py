@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.cli.world import Format, is_terminal
 
@@ -58,7 +58,8 @@ def write_json(value: object) -> None:
     write(json.dumps(value, indent=2, default=_spelled))
 
 
-def _spelled(value: Any) -> Any:  # noqa: ANN401  # whatever JSON does not know
+def _spelled(value: object) -> object:
+    """Spell what JSON does not know."""
     from datetime import date
 
     from reconciler.model import rfc3339

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from reconciler.simulator.brokerage import PEOPLE, Row
+from reconciler.simulator.brokerage import PEOPLE
 from reconciler.simulator.exporters import export
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ CREATE TABLE IF NOT EXISTS appointments (
     updated_at TEXT,
     origin TEXT,
     notes TEXT
+)
+"""
+
+_INSERT: Final = """
+INSERT INTO appointments VALUES (
+    :id, :source_key, :agent_email, :contact_email, :title, :starts_at, :ends_at, :all_day, :location, :status,
+    :version, :updated_at, :origin, :notes
 )
 """
 
@@ -107,14 +114,12 @@ def settle_in(folder: Path, brokerage: Brokerage, now: datetime) -> None:
 
 
 def _match_rows(connection: sqlite3.Connection, brokerage: Brokerage) -> None:
-    names = [column.name for column in fields(Row)]
-    listed, marks = ", ".join(names), ", ".join(f":{name}" for name in names)
-    there = set(connection.execute(f"SELECT {listed} FROM appointments"))  # noqa: S608  # our own column names
+    there = set(connection.execute("SELECT * FROM appointments"))
     wanted = {tuple(asdict(row).values()): row for row in brokerage.rows.values()}
     stale = [(row[0],) for row in there if row not in wanted]
     connection.executemany("DELETE FROM appointments WHERE id = ?", stale)
     fresh = [asdict(row) for values, row in wanted.items() if values not in there]
-    connection.executemany(f"INSERT INTO appointments ({listed}) VALUES ({marks})", fresh)  # noqa: S608  # the same
+    connection.executemany(_INSERT, fresh)
 
 
 def rows(folder: Path) -> dict[int, tuple[object, ...]]:
