@@ -52,10 +52,10 @@ def chunked(batches: Iterable[Sequence[Row]]) -> Iterator[list[Row]]:
 
 def _ends(batch: Sequence[Row]) -> list[int]:
     """Return how many rows come up to each end of a chunk in this batch; integers, the common case, without a call."""
-    if all(type(row[0]) is int for row in batch):
-        numbers: list[Any] = [row[0] for row in batch]
-        return [count for count, crm_id in enumerate(numbers, 1) if not (crm_id * _SPREAD >> 13) & _MASK]
-    return [count for count, row in enumerate(batch, 1) if ends_chunk(row[0])]
+    ids: list[Any] = [row[0] for row in batch]
+    if set(map(type, ids)) == {int}:
+        return [count for count, crm_id in enumerate(ids, 1) if not (crm_id * _SPREAD >> 13) & _MASK]
+    return [count for count, crm_id in enumerate(ids, 1) if ends_chunk(crm_id)]
 
 
 def _bounded(rows: list[Row]) -> Iterator[list[Row]]:

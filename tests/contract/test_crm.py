@@ -786,6 +786,14 @@ class TestSqlite(CrmContract):
         assert office.read()[crm_id].fields["title"] == "V\ufffd"
         assert office.one(crm_id).version == office.read()[crm_id].version
 
+    def test_odd_cells_read_the_same_in_chunks_and_by_id(self, office: Office) -> None:
+        office.make()
+        ids = [office.add(title=title) for title in ('say "hi" \\ \n', "nul\0byte", "Žižkov 🏠", "", "plain")]
+        with office.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE appointments SET version = 9007199254740993"))
+            connection.execute(sa.text("UPDATE appointments SET location = X'FF00' WHERE title = ''"))
+        assert list(office.read().values()) == [office.one(crm_id) for crm_id in ids]
+
     def test_numbers_are_no_times(self, office: Office) -> None:
         office.make()
         crm_id = office.add()
