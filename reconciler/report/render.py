@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.report.build import Mood
+from reconciler.report.words import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,19 +40,27 @@ _SEVERITIES: Final = {"critical": "bold red", "high": "red", "medium": "yellow",
 
 
 def plain(report: Report, own: Path | None = None) -> str:
-    """Return the report as text, by the template in `own` (a brokerage's folder) if there is one, else by ours."""
+    """Return the report as text, by the template in `own` (a brokerage's folder) if there is one, else by ours.
+
+    A template of theirs that fails costs its looks, not the report: the run is over and has to be told.
+    """
+    from jinja2 import TemplateError
+
+    theirs = own / TEMPLATE if own else None
+    note = ""
+    if theirs is not None and theirs.is_file():
+        try:
+            return _filled(theirs.read_text("utf-8")[:TEMPLATE_LIMIT], report)
+        except (TemplateError, OSError, ValueError, TypeError, ArithmeticError) as error:
+            note = f"\n{FOLDER}/{TEMPLATE} can't be used: {bounded(str(error))}; this is the form that is shipped.\n"
+    return _filled((shipped(FOLDER) / TEMPLATE).read_text("utf-8"), report) + note
+
+
+def _filled(template: str, report: Report) -> str:
     from jinja2.sandbox import SandboxedEnvironment
 
-    environment = SandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )
-    return environment.from_string(_template(own)).render(report=report)
-
-
-def _template(own: Path | None) -> str:
-    if own is not None and (own / TEMPLATE).is_file():
-        return (own / TEMPLATE).read_text("utf-8")[:TEMPLATE_LIMIT]
-    return (shipped(FOLDER) / TEMPLATE).read_text("utf-8")
+    sandbox = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
+    return sandbox.from_string(template).render(report=report)
 
 
 def shipped(name: str) -> Traversable:
