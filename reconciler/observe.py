@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reconciler import guard, mirror, normalise
@@ -104,7 +106,11 @@ def _collapse(total: int, before: int, job: str) -> str:
 # ---- calendars ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+QUIET = 500
+"""Reads that found nothing new are committed together, this many in one transaction: nearly all of them do."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """What reading calendars takes: the sources by name, the window, the terms rows are made by, and who is asked."""
 
@@ -117,6 +123,33 @@ class Reading:
     full: bool = False
     only: frozenset[str] | None = None
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return the digest of the terms, made once: it covers every agent, and every calendar asks for it."""
+        return self.terms.fingerprint
+
+
+class _Known(AbstractSet[str]):
+    """The native ids the mirror holds for one calendar, read when somebody looks."""
+
+    def __init__(self, store: State, calendar: int) -> None:
+        self._store = store
+        self._calendar = calendar
+
+    @cached_property
+    def _events(self) -> frozenset[str]:
+        with self._store.engine.connect() as connection:
+            return rows.known_events(connection, self._store, self._calendar)
+
+    def __contains__(self, event: object) -> bool:
+        return event in self._events
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
 
 def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterator[Observed]:
     """Read the calendars and commit each read with its cursor; yield how each one went, in the order they are done."""
@@ -128,8 +161,16 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
             yield Observed(watched=one, mode=None, why=why, asked=False, zone=one.zone)
         else:
             asked.append(one)
+    quiet: list[tuple[Watched, Pull]] = []
     for one, outcome in _pulled(reading, asked):
-        yield _committed(reading, one, outcome)
+        if isinstance(outcome, Pull) and _is_quiet(outcome):
+            quiet.append((one, _scoped(reading, one, outcome)))
+        else:
+            yield _committed(reading, one, outcome)
+        if len(quiet) >= QUIET:
+            yield from _touched(reading, quiet)
+            quiet = []
+    yield from _touched(reading, quiet)
 
 
 def _not_asked(reading: Reading, calendar: Calendar) -> str | None:
@@ -155,14 +196,12 @@ def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watc
 
 def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved:
     source = reading.sources[watched.calendar.source]
-    with reading.store.engine.connect() as connection:
-        known = rows.known_events(connection, reading.store, watched.id)
     request = PullRequest(
         calendar=watched.calendar,
         window=reading.window,
         now=reading.now,
         cursor=_valid_cursor(reading, watched),
-        known=known,
+        known=_Known(reading.store, watched.id),
     )
     return source.pull(request)
 
@@ -170,14 +209,37 @@ def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved:
 def _scope(reading: Reading, calendar: Calendar) -> str:
     """Fingerprint everything that shapes this calendar's rows: another scope means a full read."""
     source = reading.sources[calendar.source].scope(calendar)
-    return hashlib.blake2b(f"{source}|{reading.terms.fingerprint}".encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(f"{source}|{reading.fingerprint}".encode(), digest_size=16).hexdigest()
 
 
 def _valid_cursor(reading: Reading, watched: Watched) -> Cursor | None:
+    """Return the cursor if it still fits what is asked, in the scope its source knows."""
     cursor = watched.cursor
     if cursor is None or reading.full or cursor.scope != _scope(reading, watched.calendar):
         return None
-    return cursor if cursor.window.contains(reading.window) else None
+    if not cursor.window.contains(reading.window):
+        return None
+    return replace(cursor, scope=reading.sources[watched.calendar.source].scope(watched.calendar))
+
+
+def _is_quiet(pull: Pull) -> bool:
+    return pull.mode is Mode.INCREMENTAL and not (pull.events or pull.tombstones or pull.quarantined or pull.series)
+
+
+def _scoped(reading: Reading, watched: Watched, pull: Pull) -> Pull:
+    return replace(pull, cursor=replace(pull.cursor, scope=_scope(reading, watched.calendar)))
+
+
+def _touched(reading: Reading, quiet: Iterable[tuple[Watched, Pull]]) -> Iterator[Observed]:
+    """Commit reads that found nothing new: their cursors, and that they were seen."""
+    pairs = list(quiet)
+    if not pairs:
+        return
+    with reading.store.begin() as connection:
+        rows.touch(connection, pairs)
+    for watched, pull in pairs:
+        entries = tuple((entry.id, entry.why) for entry in watched.quarantined)
+        yield Observed(watched=watched, mode=pull.mode, zone=watched.zone, quarantined=entries)
 
 
 def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -> Observed:
@@ -186,12 +248,8 @@ def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -
         with reading.store.begin() as connection:
             struck = state.strike(connection, watched, outcome.why, reading.now)
         return Observed(watched=struck, mode=None, why=outcome.why, zone=watched.zone)
-    pull = replace(outcome, cursor=replace(outcome.cursor, scope=_scope(reading, watched.calendar)))
+    pull = _scoped(reading, watched, outcome)
     with reading.store.begin() as connection:
-        if pull.mode is Mode.INCREMENTAL and not (pull.events or pull.tombstones or pull.quarantined or pull.series):
-            rows.touch(connection, watched, pull)
-            entries = tuple((entry.id, entry.why) for entry in watched.quarantined)
-            return Observed(watched=watched, mode=pull.mode, zone=watched.zone, quarantined=entries)
         before = rows.rows_of(connection, reading.store, watched.id)
         after = _folded(reading, watched, pull, before, _terms(reading, watched, pull))
         rows.commit_pull(connection, reading.store, watched, pull, before, after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,14 +17,15 @@ class PullRequest:
     """What to read: one calendar over `window`, incrementally from `cursor` where there is one.
 
     `known` are the native event ids the mirror holds for this calendar: a known single event or occurrence that is
-    still there is returned even when it moved out of the window. `now` is aware UTC.
+    still there is returned even when it moved out of the window; they are asked of the state when they are looked at,
+    which a source that finds nothing new never does. `now` is aware UTC.
     """
 
     calendar: Calendar
     window: Window
     now: datetime
     cursor: Cursor | None = None
-    known: frozenset[str] = field(default_factory=frozenset)
+    known: AbstractSet[str] = field(default_factory=frozenset)
 
 
 class Source(Protocol):

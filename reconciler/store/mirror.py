@@ -15,7 +15,7 @@ from reconciler.store.database import batched, upsert
 from reconciler.store.schema import calendars, cursors, links, mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -74,25 +74,28 @@ def commit_pull(
     return True
 
 
-def touch(connection: Connection, watched: Watched, pull: Pull) -> bool:
-    """Commit a read that found nothing new: the cursor and the time it was seen."""
-    if not _swap_cursor(connection, watched, pull):
-        return False
-    seen = {
-        "seen_at": codec.epoch(pull.at),
-        "tried_at": codec.epoch(pull.at),
-        "strikes": 0,
-        "blind_since": None,
-        "why": None,
-    }
-    connection.execute(update(calendars).where(calendars.c.id == watched.id).values(seen))
-    return True
+def touch(connection: Connection, reads: Sequence[tuple[Watched, Pull]]) -> None:
+    """Commit reads that found nothing new: each cursor, if nobody swapped it meanwhile, and the time it was seen.
+
+    Only a calendar that has a cursor can find nothing new; where another process swapped it, that one saw the calendar.
+    """
+    swap = update(cursors).where(cursors.c.calendar == bindparam("number"), cursors.c.version == bindparam("was"))
+    connection.execute(
+        swap.values({name: bindparam(name) for name in _CURSOR}),
+        [{"number": watched.id, "was": watched.version, **_cursor_row(watched, pull)} for watched, pull in reads],
+    )
+    seen = update(calendars).where(calendars.c.id == bindparam("number"))
+    healthy = {"seen_at": bindparam("at"), "tried_at": bindparam("at"), "strikes": 0, "blind_since": None, "why": None}
+    moments = [{"number": watched.id, "at": codec.epoch(pull.at)} for watched, pull in reads]
+    connection.execute(seen.values(healthy), moments)
 
 
-def _swap_cursor(connection: Connection, watched: Watched, pull: Pull) -> bool:
-    """Compare and swap on the cursor's version: of two processes that read the same calendar, one commits."""
+_CURSOR = ("token", "window_start", "window_end", "scope", "full_at", "version")
+
+
+def _cursor_row(watched: Watched, pull: Pull) -> dict[str, Any]:
     cursor = pull.cursor
-    values: dict[str, Any] = {
+    return {
         "token": cursor.token,
         "window_start": codec.epoch(cursor.window.start),
         "window_end": codec.epoch(cursor.window.end),
@@ -100,6 +103,11 @@ def _swap_cursor(connection: Connection, watched: Watched, pull: Pull) -> bool:
         "full_at": codec.epoch(cursor.full_at),
         "version": watched.version + 1,
     }
+
+
+def _swap_cursor(connection: Connection, watched: Watched, pull: Pull) -> bool:
+    """Compare and swap on the cursor's version: of two processes that read the same calendar, one commits."""
+    values = _cursor_row(watched, pull)
     if watched.version == 0:
         try:
             with connection.begin_nested():
