@@ -119,7 +119,7 @@ def _agree(connection: Connection, delta: Delta, proposal: Proposal, record: Rec
         old = pair.link or Link(
             record.id, pair.calendar_id or 0, pair.seen.event, pair.seen.meeting, pair.tier or Tier.KEY
         )
-        ledger.save_links(connection, state, [(replace(old, cancelled_by_us=True), None, None)])
+        ledger.save_links(connection, state, [(replace(old, version=record.version, cancelled_by_us=True), None, None)])
         return
     entry = agreed(pair, record, applying.compare, (*verdict.conflicts, *verdict.foreign))
     ledger.save_links(connection, state, [entry])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.config import Job
     from reconciler.config import Source as SourceTable
     from reconciler.crm import Reader, Writer
+    from reconciler.crm.csv import CsvSpec
     from reconciler.crm.reflect import SqlSpec
     from reconciler.sources import Source
     from reconciler.store.state import State
@@ -93,7 +94,7 @@ def reader_of(job: Job, environ: Mapping[str, str], people: Directory, state: St
     if isinstance(job.crm, CsvCrm):
         from reconciler.crm.csv import CsvReader
 
-        return CsvReader(_csv_spec(job.crm), resolve=people.agent_of, agents=_mark(people))
+        return CsvReader(_csv_spec(job.crm), resolve=people.agent_of, agents=_mark(people), known=known)
     from reconciler.crm.sql import SqlReader
 
     spec = _sql_spec(job.crm, environ)
@@ -140,4 +141,19 @@ def _sql_spec(crm: SqlCrm, environ: Mapping[str, str]) -> SqlSpec:
         set=dict(crm.set),
         lookup={name: Lookup(table=each.table, key=each.key, value=each.value) for name, each in crm.lookup.items()},
         all_day_end=crm.all_day_end,
+    )
+
+
+def _csv_spec(crm: CsvCrm) -> CsvSpec:
+    from reconciler.crm.csv import CsvSpec
+
+    return CsvSpec(
+        path=crm.path,
+        time=crm.time,
+        columns=crm.columns.mapped,
+        status={name: values for name, values in _status(crm).items() if values},
+        all_day_end=crm.all_day_end,
+        delimiter=crm.delimiter,
+        encoding=crm.encoding,
+        date_format=crm.date_format,
     )

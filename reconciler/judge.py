@@ -181,6 +181,7 @@ def agreed(pair: Pair, record: Record, compared: tuple[str, ...], unsettled: Ite
         tier=old.tier if old else pair.tier or Tier.KEY,
         base=base,
         base_crm=base_crm,
+        version=record.version,
     )
     if kept:
         return link, None, None
@@ -200,7 +201,7 @@ def _from_links(connection: Connection, state: State, world: World, agreement: _
         one = _judged_link(unequal, unequal.sighting, world)
         if not agreement.take(one):
             yield one
-    speakers = compare.speakers(connection, state, {unequal.link.meeting for unequal in lost})
+    speakers = compare.speakers(connection, state, world.scope, {unequal.link.meeting for unequal in lost})
     for unequal in lost:
         one = _judged_link(unequal, speakers.get(unequal.link.meeting), world)
         if not agreement.take(one):
@@ -273,7 +274,7 @@ def _calendar_moved_at(pair: Pair) -> datetime | None:
 
 def _crm_moved_at(pair: Pair) -> datetime | None:
     record, link = pair.record, pair.link
-    if record is None or (link and link.base_crm is not None and link.base_crm == record.fields):
+    if record is None or (link and link.version == record.version):
         return None
     return record.updated
 

@@ -385,7 +385,8 @@ class Link:
     """A pairing that holds: a CRM record, the copy of the meeting it follows, and the base both agreed on last.
 
     The base is kept in both spellings: `base` as the calendar said it, `base_crm` as the CRM kept it (a shorter title,
-    one client of two). Both are None for a pair that never agreed. `cancelled_by_us` says that our journal wrote the
+    one client of two). Both are None for a pair that never agreed. `version` is the record's when we last agreed on or
+    wrote it: as long as it stands, nobody else touched the record. `cancelled_by_us` says that our journal wrote the
     record's cancel.
     """
 
@@ -396,6 +397,7 @@ class Link:
     tier: Tier
     base: Fields | None = None
     base_crm: Fields | None = None
+    version: str | None = None
     cancelled_by_us: bool = False
 
 

@@ -51,6 +51,14 @@ class Setup:
     writer: Callable[[], Writer] | None
     clock: Callable[[], datetime]
 
+    def __enter__(self) -> Setup:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Release all connections."""
+        self.reader.close()
+        self.state.engine.dispose()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -202,7 +210,7 @@ def _terms(setup: Setup, shape: Shape) -> Terms:
 
 def _judge(setup: Setup, this: _Run, shape: Shape) -> Judgement:
     world = world_of(setup, this.observed, this.now, shape)
-    with setup.state.engine.connect() as connection:
+    with setup.state.reading() as connection:
         found = judge.judge(connection, setup.state, world, agree=_agree(setup), fetch=_fetch(setup, world))
     with setup.state.begin() as connection:
         mirror.read_whole_next(connection, found.reread)
@@ -370,7 +378,7 @@ def _nothing_planned(setup: Setup, this: _Run) -> Result:
 
 
 def _came_to(setup: Setup, this: _Run, found: Judgement, judged: guard.Judgement, planned: Plan) -> Result:
-    _recount(found, planned.deltas)
+    _recount(found, judged.deltas)
     counts = _counts(this, found, planned.deltas)
     result = Result(
         job=setup.job.name,

@@ -116,7 +116,7 @@ def unequal(connection: Connection, state: State, scope: Scope) -> Iterator[Uneq
 
 def _select_pairs() -> Select[Any]:
     return select(
-        links.c.calendar, links.c.event, links.c.crm_id, links.c.meeting, links.c.tier, links.c.base, links.c.cancelled_by_us,
+        links.c.calendar, links.c.event, links.c.crm_id, links.c.meeting, links.c.tier, links.c.base, links.c.version, links.c.cancelled_by_us,
         mirror.c.digest, mirror.c.meeting.label("now"), mirror.c.absence, mirror.c.payload, mirror.c.elected,
         mirror.c.from_at, mirror.c.to_at,
         records.c.presence, records.c.payload.label("record"), records.c.from_at.label("r_from"), records.c.to_at.label("r_to"),
@@ -133,6 +133,7 @@ def _unequal(row: Row[Any], scope: Scope) -> Unequal:
         tier=Tier(row.tier),
         base=codec.fields_of(base["calendar"]) if base else None,
         base_crm=codec.fields_of(base["crm"]) if base else None,
+        version=row.version,
         cancelled_by_us=row.cancelled_by_us,
     )
     sighting = holding = None
@@ -192,14 +193,15 @@ def blind_records(connection: Connection, state: State, scope: Scope) -> int:
     return connection.execute(select(func.count()).select_from(joined).where(mine)).scalar_one()
 
 
-def speakers(connection: Connection, state: State, meetings: Iterable[str]) -> dict[str, Sighting]:
+def speakers(connection: Connection, state: State, scope: Scope, meetings: Iterable[str]) -> dict[str, Sighting]:
     """Return the copy that speaks for each of these meetings."""
     found = {}
     for batch in batched(meetings):
         query = select(mirror).where(mirror.c.job == state.job, mirror.c.meeting.in_(batch), mirror.c.elected == true())
         for row in connection.execute(query):
             seen = codec.seen_from(row.event, row.digest, row.meeting, row.absence, row.payload)
-            found[row.meeting] = Sighting(row.calendar, seen, in_scope=seen.absence is None and row.linked)
+            counts = row.linked or (row.from_at < scope.end and row.to_at > scope.start)
+            found[row.meeting] = Sighting(row.calendar, seen, in_scope=seen.absence is None and counts)
     return found
 
 

@@ -61,6 +61,7 @@ def _link_row(state: State, link: Link, seen_digest: bytes | None, record_digest
         "base_digest": seen_digest if base else None,
         "crm_digest": record_digest if base else None,
         "base": base,
+        "version": link.version,
         "cancelled_by_us": link.cancelled_by_us,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, false, select, update
+from sqlalchemy import and_, delete, exists, false, func, select, update
 
 from reconciler.model import Presence, Record
 from reconciler.normalise import digest, key_digest
@@ -27,7 +27,7 @@ LOOKED_UP = ""
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The chunks of the last complete snapshot, and how many records they held."""
+    """The chunks of the last complete snapshot, and how many records are known, those we created since included."""
 
     digests: Mapping[str, bytes]
     count: int | None
@@ -42,7 +42,8 @@ def known(connection: Connection, state: State, fingerprint: str) -> Known:
     if made_with is None:
         return Known({}, None)
     digests = {row.first: bytes(row.digest) for row in rows} if made_with == fingerprint else {}
-    return Known(digests, sum(row[2] for row in rows))
+    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT)
+    return Known(digests, connection.execute(select(func.count()).select_from(records).where(mine)).scalar_one())
 
 
 def put(

@@ -178,6 +178,7 @@ links = Table(
     Column("base_digest", LargeBinary),  # of the calendar's side when both last agreed
     Column("crm_digest", LargeBinary),  # of the CRM's side then
     Column("base", Text),
+    Column("version", Text),
     Column("cancelled_by_us", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("crm_id", "job"),
     sqlite_with_rowid=False,

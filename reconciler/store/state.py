@@ -48,6 +48,12 @@ class State:
         """Open one short transaction."""
         return self.engine.begin()
 
+    def reading(self) -> Any:  # noqa: ANN401  # SQLAlchemy's own context manager of a Connection
+        """Open one view of the state that stands still, whatever is written meanwhile."""
+        stable = self.engine.dialect.name == "postgresql"  # SQLite's transactions are stable by themselves
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ") if stable else self.engine
+        return engine.connect()
+
 
 def open_state(url: str, name: str) -> State:
     """Open the state of the job `name`, made on first use. Raises ConfigError and StateError as `open_engine`."""

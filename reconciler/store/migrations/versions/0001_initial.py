@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("base_digest", sa.LargeBinary(), nullable=True),
         sa.Column("crm_digest", sa.LargeBinary(), nullable=True),
         sa.Column("base", sa.Text(), nullable=True),
+        sa.Column("version", sa.Text(), nullable=True),
         sa.Column("cancelled_by_us", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("calendar", "event"),
         sa.UniqueConstraint("crm_id", "job"),
