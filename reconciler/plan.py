@@ -23,8 +23,8 @@ def build(job: str, crm: str, deltas: Iterable[Delta]) -> Plan:
 
 def _urgency(delta: Delta) -> tuple[int, int, bool, str, str, str, str]:
     """Order deltas: the most urgent first, then by what they do, then the nearest; an unknown start comes last."""
-    nearest = (not delta.start, delta.start)
-    return (delta.severity.rank, _ORDER[delta.action], *nearest, delta.key, delta.crm_id or "", delta.event or "")
+    tie = (delta.key, identity(delta), delta.outcome)
+    return (delta.severity.rank, _ORDER[delta.action], not delta.start, delta.start, *tie)
 
 
 def digest(job: str, crm: str, deltas: Iterable[Delta]) -> str:

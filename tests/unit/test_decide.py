@@ -88,7 +88,7 @@ def record(
 
 
 def link(base: Fields | None = AGREED, base_crm: Fields | None = AGREED, *, cancelled_by_us: bool = False) -> Link:
-    return Link("17", 1, "evt1", "uid1|ann@acme.example", Tier.KEY, base, base_crm, cancelled_by_us)
+    return Link("17", 1, "evt1", "uid1", Tier.KEY, base, base_crm, cancelled_by_us=cancelled_by_us)
 
 
 UNAGREED = link(None, None)
