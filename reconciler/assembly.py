@@ -148,7 +148,7 @@ def _csv_spec(crm: CsvCrm) -> CsvSpec:
     from reconciler.crm.csv import CsvSpec
 
     return CsvSpec(
-        path=crm.path,
+        path=str(crm.path),
         time=crm.time,
         columns=crm.columns.mapped,
         status={name: values for name, values in _status(crm).items() if values},

@@ -42,7 +42,7 @@ class SqlSpec:
     columns: Mapping[str, str]
     write_url: str | None = field(default=None, repr=False)
     status: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    set: Mapping[str, str | int | bool] = field(default_factory=dict)
+    set: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     lookup: Mapping[str, Lookup] = field(default_factory=dict)
     all_day_end: str = "exclusive"
 
