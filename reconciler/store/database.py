@@ -42,7 +42,11 @@ def open_engine(url: str) -> Engine:
     try:
         _migrate(engine)
     except DBAPIError as error:
+        engine.dispose()
         raise StateError(f"The state database {where(parsed)} can't be opened: {reason(error)}.") from None
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
