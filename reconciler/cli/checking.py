@@ -88,6 +88,8 @@ def _lines(call: Call, named: Named) -> Iterator[Line]:
         yield from _calendars(call, job, people)
         if state is not None:
             yield from _crm(call, job, people, state)
+    if state is not None:
+        state.engine.dispose()
 
 
 def _about(job: Job) -> str:
@@ -200,11 +202,11 @@ def _writing(call: Call, job: Job) -> Iterator[Line]:
     from reconciler.assembly import assemble
 
     try:
-        setup = assemble(job, call.world.environ, clock=call.world.clock, dry_run=False)
-        if setup.writer is None:
-            return
-        with closing(setup.reader), closing(setup.writer()) as writer:
-            yield from (_crm_line(each, job) for each in getattr(writer, "checks", list)())
+        with assemble(job, call.world.environ, clock=call.world.clock, dry_run=False) as setup:
+            if setup.writer is None:
+                return
+            with closing(setup.writer()) as writer:
+                yield from (_crm_line(each, job) for each in getattr(writer, "checks", list)())
     except ReconcilerError as error:
         yield from _problems("CRM, writing", error)
 

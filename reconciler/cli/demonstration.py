@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -81,8 +80,7 @@ def _run(call: Call, job: Job, now: datetime, *, dry_run: bool) -> tuple[Result,
     from reconciler.run import Options
     from reconciler.run import run as run_job
 
-    setup = assemble(job, {}, clock=lambda: now, dry_run=dry_run)
-    with closing(setup.reader):
+    with assemble(job, {}, clock=lambda: now, dry_run=dry_run) as setup:
         result = run_job(setup, Options())
     return running.for_people(result, setup, call.common), running.look_of(setup, Named(job, job.name).word)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +40,7 @@ def explain(call: Call, key: str, argument: str | None) -> int:
 
     named = load_job(call, argument)
     logs.configure(call.common, call.world.clock)
-    setup = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True)
-    with closing(setup.reader):
+    with assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True) as setup:
         found = explained(setup, key)
         look, visible = running.look_of(setup, named.word), running.addresses(setup)
     if found is None:

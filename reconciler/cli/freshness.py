@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +57,7 @@ def status(call: Call, argument: str | None) -> int:
 
     named = load_job(call, argument)
     logs.configure(call.common, call.world.clock)
-    setup = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True)
-    with closing(setup.reader):
+    with assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True) as setup:
         overview = _overview(setup, masking=call.common.mask or named.job.report.mask)
     if call.common.format is Format.JSON:
         screen.write_json(_as_json(overview))

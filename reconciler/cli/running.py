@@ -59,13 +59,10 @@ def _result(call: Call, named: Named, asked: Asked) -> tuple[Result, Look]:
     from reconciler.run import run as run_job
 
     began = time.monotonic()
-    setup = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=asked.dry_run)
-    try:
+    with assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=asked.dry_run) as setup:
         options = _options(setup, asked)
         with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
             result = run_job(setup, options, progress)
-    finally:
-        setup.reader.close()
     logs.log_run(result, time.monotonic() - began)
     return for_people(result, setup, call.common), look_of(setup, named.word)
 

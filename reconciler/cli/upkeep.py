@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from reconciler.cli import logs, screen
@@ -19,8 +18,8 @@ def rebind(call: Call, argument: str | None) -> int:
 
     named = load_job(call, argument)
     logs.configure(call.common, call.world.clock)
-    setup = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True)
-    with closing(setup.reader), setup.state.begin() as connection:
+    opened = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True)
+    with opened as setup, setup.state.begin() as connection:
         before = state.rebind(connection, setup.state, setup.reader.identity)
     if call.common.format is Format.JSON:
         screen.write_json({"job": named.job.name, "before": before, "now": setup.reader.identity})
@@ -38,7 +37,7 @@ def upgrade(call: Call, argument: str | None) -> int:
 
     named = load_job(call, argument)
     logs.configure(call.common, call.world.clock)
-    open_state(named.job.state.reveal(call.world.environ), named.job.name)
+    open_state(named.job.state.reveal(call.world.environ), named.job.name).engine.dispose()
     if call.common.format is Format.JSON:
         screen.write_json({"job": named.job.name, "version": HEAD})
     elif not call.common.quiet:
