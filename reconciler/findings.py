@@ -73,6 +73,16 @@ _KINDS: Mapping[Situation, Kind] = {
 }
 """What a situation is called in the report, where its fields don't say more."""
 
+_SAID_ELSEWHERE = frozenset({"unobserved", "organizer_unobserved", patterns.TZ_SHIFT})
+"""Holds that one finding explains for many pairs."""
+
+_STALE = "the rule of its series was changed or cut; the record still stands"
+_CUT = "its series was changed while records of the old rule still stand"
+_UNSEEN = "the calendar was read whole and does not show it; that alone is no evidence"
+_FLAPPING = "we wrote this three times in seven days and something undoes it"
+_LEFT = "the event lies outside what is read now, and the record says something else"
+_WAITS = "changed a moment ago; left to the live integration until it settles"
+
 _SHOWN = 20
 """Addresses of one field that are shown; nobody reads more."""
 
@@ -381,17 +391,6 @@ def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     kind = _apparent_kind(pair, names)
     finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HOLD, why, kind)
     return Outlook("held", (replace(finding, severity=SEVERITY[kind]),))  # nobody is woken for what may settle itself
-
-
-_SAID_ELSEWHERE = frozenset({"unobserved", "organizer_unobserved", patterns.TZ_SHIFT})
-
-
-_STALE = "the rule of its series was changed or cut; the record still stands"
-_CUT = "its series was changed while records of the old rule still stand"
-_UNSEEN = "the calendar was read whole and does not show it; that alone is no evidence"
-_FLAPPING = "we wrote this three times in seven days and something undoes it"
-_LEFT = "the event lies outside what is read now, and the record says something else"
-_WAITS = "changed a moment ago; left to the live integration until it settles"
 
 
 def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> tuple[Kind, str] | None:

@@ -321,6 +321,7 @@ OVER = {
     "create": pair(seen(PAST), None, None),
     "update": pair(seen({**PAST, "title": "Visit"}), record(PAST), OLD_LINK),
     "cancel": pair(seen(PAST, absence=Absence.CANCELLED), record(PAST), OLD_LINK),
+    "cancel of what only the calendar moved on": pair(seen(MOVED, absence=Absence.CANCELLED), record(PAST), OLD_LINK),
     "reopen": pair(seen(PAST), record(PAST, presence=Presence.CANCELLED), replace(OLD_LINK, cancelled_by_us=True)),
     "just now": pair(seen(times(NOW - HOUR)), None, None),
     "a whole day": pair(seen({"start": "2026-11-20", "end": "2026-11-21", "all_day": True}), None, None),
@@ -562,6 +563,11 @@ def test_a_findings_key_stays_the_same_and_differs_by_kind_and_subject() -> None
 def test_a_finding_is_about_the_key_or_else_the_record(both: Pair, subject: str) -> None:
     finding = only(looked(both))
     assert finding.key == finding_key(finding.kind, subject)
+
+
+def test_a_record_with_a_monstrous_id_does_not_hide_what_is_to_be_done() -> None:
+    suggested = pair(seen(), None, None, holds=("ambiguous",), candidates=(HOSTILE,), tier=Tier.NATURAL)
+    assert "reconcile link --suggested" in only(looked(suggested)).why
 
 
 def test_a_suggested_record_is_named_when_there_is_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.match import AMBIGUOUS, Candidates, Copy, elect, is_natural, match, one_claim_each
+from reconciler.match import AMBIGUOUS, Candidates, Copy, contest, elect, is_natural, match, one_claim_each
 from reconciler.model import Absence, Link, Pair, Presence, Record, Seen, Span, Tier, Value
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -287,3 +287,8 @@ def test_a_strangers_record_is_never_adopted_and_a_candidate_never_becomes_a_cre
 def test_a_pair_without_an_event_is_left_as_it_is() -> None:
     bare = replace(alone(), seen=None)
     assert match(bare, Candidates([record()])) == bare
+
+
+def test_a_contested_pair_gives_its_record_up_and_names_it() -> None:
+    held = contest(claiming("17"))
+    assert (held.record, held.holds, held.candidates) == (None, (AMBIGUOUS,), ("17",))

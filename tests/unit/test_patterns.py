@@ -174,7 +174,12 @@ def test_what_is_held_or_about_something_else_is_no_shift(verdict: Verdict) -> N
 
 def test_what_is_gone_or_cancelled_is_no_shift() -> None:
     judged = [off_by(HOUR, number) for number in range(3)]
-    gone = [(replace(pair, seen=replace(seen(), absence=Absence.CANCELLED)), verdict) for pair, verdict in judged]
+    gone = [
+        (replace(pair, seen=replace(pair.seen, absence=Absence.CANCELLED)), verdict)
+        for pair, verdict in judged
+        if pair.seen
+    ]
+    assert len(shifts(judged, {ANN: 3})) == 1
     cancelled = [
         (replace(pair, record=record(presence=Presence.CANCELLED, at=NOON + HOUR)), verdict) for pair, verdict in judged
     ]
