@@ -32,6 +32,7 @@ from reconciler.model import (
 )
 from reconciler.store import codec, compare, ledger, records
 from reconciler.store.compare import Candidate, Scope, Sighting
+from reconciler.store.database import batched
 
 if TYPE_CHECKING:
     from reconciler.model import Agent, Delta
@@ -42,6 +43,9 @@ Agreed = tuple[Link, bytes | None, bytes | None]
 """A link to be saved, with the digests of both sides (None keeps it unequal until it is settled)."""
 
 BATCH = 1000
+
+AGENTS = 50
+"""Agents whose diaries are held in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +106,9 @@ def judge(
     fetch: Callable[[Iterable[str]], Sequence[Record]],
 ) -> Judgement:
     """Compare both sides. `agree` is handed the links of pairs that turned out equal; `fetch` looks records up by key."""
-    found = Judgement(linked=_linked_by_agent(connection, state, world))
+    found = Judgement()
     agreement = _Agreement(agree, found, world.rules.compare)
-    from_links = list(_from_links(connection, state, world, agreement))
+    from_links = list(_from_links(connection, state, world, agreement, found))
     judged = list(_from_events(connection, state, world, agreement, fetch, from_links))
     judged += [one for one in from_links if one.pair.record is None or one.pair.record.id not in agreement.claimed]
     agreement.flush()
@@ -191,10 +195,13 @@ def agreed(pair: Pair, record: Record, compared: tuple[str, ...], unsettled: Ite
 # ---- from links -----------------------------------------------------------------------------------------------------
 
 
-def _from_links(connection: Connection, state: State, world: World, agreement: _Agreement) -> Iterator[_Judged]:
-    """Judge the links of which a side moved."""
+def _from_links(
+    connection: Connection, state: State, world: World, agreement: _Agreement, found: Judgement
+) -> Iterator[_Judged]:
+    """Count the links that agree, and judge those of which a side moved."""
     lost: list[compare.Unequal] = []
-    for unequal in compare.unequal(connection, state, world.scope):
+    apart = _apart(compare.weigh(connection, state), world, found)
+    for unequal in compare.unequal(connection, state, world.scope, apart):
         if unequal.sighting is None:
             lost.append(unequal)  # another copy may speak for it now
             continue
@@ -206,6 +213,20 @@ def _from_links(connection: Connection, state: State, world: World, agreement: _
         one = _judged_link(unequal, speakers.get(unequal.link.meeting), world)
         if not agreement.take(one):
             yield one
+
+
+def _apart(weighed: Iterable[compare.Weighed], world: World, found: Judgement) -> Iterator[str]:
+    """Yield the records of observed calendars' links that don't agree; count all others."""
+    for one in weighed:
+        if one.calendar in world.watched:
+            found.linked[world.watched[one.calendar].calendar.agent.email] += one.links
+        if one.calendar in world.scope.blind:
+            found.pairs["held"] += one.recorded
+            found.records["held"] += one.recorded
+            continue
+        for side in (found.pairs, found.events, found.records):
+            side["in_sync"] += one.clean
+        yield from one.apart
 
 
 def _judged_link(unequal: compare.Unequal, sighting: Sighting | None, world: World) -> _Judged:
@@ -446,24 +467,22 @@ def _groups(connection: Connection, state: State, world: World, found: Judgement
     crowded = compare.crowded_records(connection, state, now, int(patterns.SAME_TIME.total_seconds()))
     ours = [record for record in crowded if record.fields.get("agent") in world.people]
     found.findings += [groups.duplicated(group, world.context) for group in patterns.duplicates(ours)]
-    busy = _busy(connection, state, world, now)
-    found.findings += [groups.double_booked(*clash, world.context) for clash in patterns.double_bookings(busy)]
+    for busy in _busy(connection, state, world, now):
+        found.findings += [groups.double_booked(*clash, world.context) for clash in patterns.double_bookings(busy)]
 
 
-def _busy(connection: Connection, state: State, world: World, now: int) -> list[tuple[str, Seen]]:
-    """Return the events that may clash, with their agents. Agents with several calendars are looked at whole."""
+def _busy(connection: Connection, state: State, world: World, now: int) -> Iterator[list[tuple[str, Seen]]]:
+    """Yield the events to come of agents whose calendars hold a clash, or who have several calendars; some agents at once."""
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     for number, watched in world.watched.items():
         if watched.calendar.agent.role is Role.AGENT:
             numbers[watched.calendar.agent.email].append(number)
-    several = {number for theirs in numbers.values() if len(theirs) > 1 for number in theirs}
     seconds = int(patterns.OVERLAP.total_seconds())
-    found = compare.overlapping_events(connection, state, world.scope, now, seconds)
-    found += compare.busy_events(connection, state, world.scope, now, several)
-    unique = {
-        (sighting.calendar, sighting.seen.event): sighting for sighting in found if sighting.calendar in world.watched
-    }
-    return [(world.watched[sighting.calendar].calendar.agent.email, sighting.seen) for sighting in unique.values()]
+    crowded = compare.crowded_calendars(connection, state, world.scope, now, seconds)
+    meant = [theirs for theirs in numbers.values() if len(theirs) > 1 or crowded.intersection(theirs)]
+    for some in batched(meant, AGENTS):
+        sightings = compare.busy_events(connection, state, world.scope, now, [one for theirs in some for one in theirs])
+        yield [(world.watched[one.calendar].calendar.agent.email, one.seen) for one in sightings]
 
 
 # ---- from records without a link ------------------------------------------------------------------------------------
@@ -547,30 +566,15 @@ def _tally(found: Judgement, one: _Judged, outlook: Outlook) -> None:
         found.proposals.append(Proposal(outlook.delta, one.pair, one.verdict))
 
 
-def _linked_by_agent(connection: Connection, state: State, world: World) -> Counter[str]:
-    linked: Counter[str] = Counter()
-    for number, count in compare.linked_by_calendar(connection, state).items():
-        if number in world.watched:
-            linked[world.watched[number].calendar.agent.email] += count
-    return linked
-
-
 def _count(connection: Connection, state: State, world: World, found: Judgement) -> None:
-    """Count what needed no judging where it lies, and both totals independently of it."""
-    clean = compare.clean(connection, state, world.scope)
+    """Count what no link holds and nobody judges where it lies, and both totals independently of all judging."""
     counted = compare.events(connection, state, world.scope)
     total = compare.records_in_scope(connection, state, world.scope)
-    blind = compare.blind_records(connection, state, world.scope)
     found.by_calendar = {number: one.events for number, one in counted.items()}
     found.events_total = sum(one.events for one in counted.values())
     found.records_total = total
-    found.pairs["in_sync"] += clean
-    found.pairs["held"] += blind
-    found.events["in_sync"] += clean
     found.events["irrelevant"] += sum(one.irrelevant for one in counted.values())
     found.events["copies"] += sum(one.copies for one in counted.values())
-    found.records["in_sync"] += clean
-    found.records["held"] += blind
 
 
 # ---- one appointment ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer as SqlInteger
-from sqlalchemy import Row, Select, and_, bindparam, case, false, func, literal, not_, or_, select, true
+from sqlalchemy import Row, Select, and_, bindparam, case, exists, false, func, literal, not_, or_, select, true
 
 from reconciler.model import Absence, Link, Presence, Record, Seen, Tier, Window
 from reconciler.normalise import key_digest
@@ -15,7 +15,7 @@ from reconciler.store.database import batched
 from reconciler.store.schema import links, mirror, records
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -103,15 +103,48 @@ _clean = and_(
 )
 
 
-def unequal(connection: Connection, state: State, scope: Scope) -> Iterator[Unequal]:
-    """Yield the links on observed calendars of which one side or both moved from what was agreed."""
-    query = _select_pairs().where(
-        links.c.job == state.job, not_(_blind(links.c.calendar, scope)), not_(func.coalesce(_clean, false()))
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The links of one calendar: how many there are, agree, or lead to a record; and the records of those that don't agree."""
+
+    calendar: int
+    links: int
+    clean: int
+    recorded: int
+    apart: Sequence[str]
+
+
+def weigh(connection: Connection, state: State) -> Iterator[Weighed]:
+    """Compare all links in one pass over three indexes that hold all it takes; what agrees is counted, never fetched.
+
+    Both counts are positive tests of their own: a pair that was lost between `clean` and `apart` would unbalance the run.
+    """
+    agrees = func.coalesce(_clean, false())
+    collect = func.array_agg if connection.dialect.name == "postgresql" else func.json_group_array
+    query = (
+        select(
+            links.c.calendar,
+            func.count(),
+            func.count().filter(agrees),
+            func.count().filter(records.c.presence != Presence.ABSENT.value),
+            collect(links.c.crm_id).filter(not_(agrees)),
+        )
+        .select_from(_joined)
+        .where(links.c.job == state.job)
+        .group_by(links.c.calendar)
     )
-    for row in connection.execution_options(yield_per=1000).execute(query):
-        found = _unequal(row, scope)
-        if found.sighting or found.holding:
-            yield found
+    for calendar, count, agreeing, recorded, apart in connection.execution_options(yield_per=100).execute(query):
+        yield Weighed(calendar, count, agreeing, recorded, codec.load(apart) if isinstance(apart, str) else apart or ())
+
+
+def unequal(connection: Connection, state: State, scope: Scope, ids: Iterable[str]) -> Iterator[Unequal]:
+    """Yield the links to these records with what stands on both sides, those apart that are over on both."""
+    for batch in batched(ids):
+        query = _select_pairs().where(links.c.job == state.job, links.c.crm_id.in_(batch))
+        for row in connection.execute(query):
+            found = _unequal(row, scope)
+            if found.sighting or found.holding:
+                yield found
 
 
 def _select_pairs() -> Select[Any]:
@@ -172,25 +205,6 @@ def one_record(connection: Connection, state: State, crm_id: str) -> Unlinked | 
     query = select(records.c.crm_id, records.c.agent, records.c.presence, records.c.payload)
     row = connection.execute(query.where(records.c.job == state.job, records.c.crm_id == crm_id)).first()
     return None if row is None else Unlinked(*row)
-
-
-def clean(connection: Connection, state: State, scope: Scope) -> int:
-    """Return how many links on observed calendars are plainly in sync."""
-    query = (
-        select(func.count())
-        .select_from(_joined)
-        .where(links.c.job == state.job, not_(_blind(links.c.calendar, scope)), _clean)
-    )
-    return connection.execute(query).scalar_one()
-
-
-def blind_records(connection: Connection, state: State, scope: Scope) -> int:
-    """Return how many linked records belong to calendars that were not observed: they are held."""
-    if not scope.blind:
-        return 0
-    joined = links.join(records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id))
-    mine = and_(links.c.job == state.job, _blind(links.c.calendar, scope), records.c.presence != Presence.ABSENT.value)
-    return connection.execute(select(func.count()).select_from(joined).where(mine)).scalar_one()
 
 
 def speakers(connection: Connection, state: State, scope: Scope, meetings: Iterable[str]) -> dict[str, Sighting]:
@@ -322,41 +336,33 @@ def events(connection: Connection, state: State, scope: Scope) -> dict[int, Coun
 
 def records_in_scope(connection: Connection, state: State, scope: Scope) -> int:
     """Return how many records count in this run: those with a link, and those of the window."""
-    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT.value)
-    linked, unlinked = records.c.linked == true(), and_(records.c.linked == false(), _touches(records, scope))
-    parts = [select(func.count()).select_from(records).where(mine, these) for these in (linked, unlinked)]
-    return sum(connection.execute(part).scalar_one() for part in parts)
-
-
-def linked_by_calendar(connection: Connection, state: State) -> dict[int, int]:
-    """Return how many links hang on each calendar."""
-    query = select(links.c.calendar, func.count()).where(links.c.job == state.job).group_by(links.c.calendar)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    counts = or_(records.c.linked == true(), _touches(records, scope))
+    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT.value, counts)
+    return connection.execute(select(func.count()).select_from(records).where(mine)).scalar_one()
 
 
 # ---- groups ---------------------------------------------------------------------------------------------------------
 
 
 def crowded_records(connection: Connection, state: State, now: int, seconds: int) -> list[Record]:
-    """Return the live records that start within `seconds` of another one of their agent and have not ended by `now`."""
-    over = {"partition_by": records.c.agent, "order_by": (records.c.start_at, records.c.crm_id)}
-    gaps = (
-        select(
-            records.c.crm_id,
-            (records.c.start_at - func.lag(records.c.start_at).over(**over)).label("before"),  # type: ignore[arg-type]
-            (func.lead(records.c.start_at).over(**over) - records.c.start_at).label("after"),  # type: ignore[arg-type]
-        )
-        .where(
-            records.c.job == state.job,
-            records.c.agent.is_not(None),
-            records.c.presence == Presence.LIVE.value,
-            records.c.start_at >= now,
-        )
-        .subquery()
+    """Return the live records that start within `seconds` of another one of their agent and have not started by `now`."""
+    one, other = records.alias("one"), records.alias("other")
+    beside = exists().where(
+        other.c.agent == one.c.agent,
+        other.c.start_at.between(one.c.start_at - seconds, one.c.start_at + seconds),
+        other.c.start_at >= now,
+        other.c.crm_id != one.c.crm_id,
+        other.c.job == state.job,
+        other.c.presence == Presence.LIVE.value,
     )
-    near = or_(gaps.c.before <= seconds, gaps.c.after <= seconds)
-    ids = list(connection.execute(select(gaps.c.crm_id).where(near)).scalars())
-    return by_ids(connection, state, ids)
+    query = select(one.c.crm_id).where(
+        one.c.job == state.job,
+        one.c.agent.is_not(None),
+        one.c.presence == Presence.LIVE.value,
+        one.c.start_at >= now,
+        beside,
+    )
+    return by_ids(connection, state, list(connection.execute(query).scalars()))
 
 
 def by_ids(connection: Connection, state: State, ids: Iterable[str]) -> list[Record]:
@@ -369,44 +375,36 @@ def by_ids(connection: Connection, state: State, ids: Iterable[str]) -> list[Rec
     return found
 
 
-def overlapping_events(connection: Connection, state: State, scope: Scope, now: int, seconds: int) -> list[Sighting]:
-    """Return busy events that begin at least `seconds` before an earlier one of their calendar ends, and those they meet."""
-    earlier = func.max(mirror.c.to_at).over(
-        partition_by=mirror.c.calendar, order_by=(mirror.c.from_at, mirror.c.event), rows=(None, -1)
+def crowded_calendars(connection: Connection, state: State, scope: Scope, now: int, seconds: int) -> set[int]:
+    """Return the observed calendars in which a busy event begins at least `seconds` before another one ends."""
+    one, other = mirror.alias("one"), mirror.alias("other")
+    during = exists().where(
+        other.c.calendar == one.c.calendar,
+        other.c.from_at.between(one.c.from_at, one.c.to_at - seconds),
+        other.c.event != one.c.event,
+        *_is_busy(other, state, scope, now),
     )
-    busy = and_(
-        mirror.c.job == state.job,
-        mirror.c.busy == true(),
-        mirror.c.absence.is_(None),
-        mirror.c.to_at > now,
-        mirror.c.from_at < scope.end,
-        not_(_blind(mirror.c.calendar, scope)),
+    query = select(one.c.calendar).where(*_is_busy(one, state, scope, now), during).distinct()
+    return set(connection.execute(query).scalars()) - set(scope.blind)
+
+
+def _is_busy(table: Any, state: State, scope: Scope, now: int) -> tuple[ColumnElement[bool], ...]:  # noqa: ANN401  # mirror, or an alias of it
+    return (
+        table.c.job == state.job,
+        table.c.busy == true(),
+        table.c.absence.is_(None),
+        table.c.to_at > now,
+        table.c.from_at < scope.end,
     )
-    inner = select(mirror.c.calendar, mirror.c.from_at, mirror.c.to_at, earlier.label("earlier")).where(busy).subquery()
-    late = select(inner.c.calendar, inner.c.from_at, inner.c.to_at).where(inner.c.earlier - inner.c.from_at >= seconds)
-    clashes = connection.execute(late).all()
-    found: dict[tuple[int, str], Sighting] = {}
-    for clash in clashes:
-        met = and_(mirror.c.calendar == clash.calendar, mirror.c.from_at < clash.to_at, mirror.c.to_at > clash.from_at)
-        for row in connection.execute(_select_seen().where(busy, met)):
-            found[row.calendar, row.event] = _sighting(row)
-    return list(found.values())
 
 
 def busy_events(
-    connection: Connection, state: State, scope: Scope, now: int, calendars: Collection[int]
+    connection: Connection, state: State, scope: Scope, now: int, calendars: Iterable[int]
 ) -> list[Sighting]:
-    """Return all busy events to come of `calendars` (those of agents who have several)."""
+    """Return all busy events to come of `calendars`, as far as they were observed."""
     found = []
     for batch in batched(sorted(set(calendars) - set(scope.blind))):
-        query = _select_seen().where(
-            mirror.c.job == state.job,
-            mirror.c.calendar.in_(batch),
-            mirror.c.busy == true(),
-            mirror.c.absence.is_(None),
-            mirror.c.to_at > now,
-            mirror.c.from_at < scope.end,
-        )
+        query = _select_seen().where(mirror.c.calendar.in_(batch), *_is_busy(mirror, state, scope, now))
         found += [_sighting(row) for row in connection.execute(query)]
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, false, func, select, update
+from sqlalchemy import and_, delete, exists, false, func, select, true, update
 
 from reconciler.model import Presence, Record
 from reconciler.normalise import digest, key_digest
@@ -113,13 +113,12 @@ def _mark_linked(connection: Connection, state: State, ids: Sequence[str]) -> No
 
 def unread_links(connection: Connection, state: State) -> list[str]:
     """Return the ids of linked records that the snapshot's window did not show: they are looked up by id."""
-    joined = links.outerjoin(records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id))
-    missing = records.c.crm_id.is_(None) | (records.c.chunk == LOOKED_UP)
-    return list(
-        connection.execute(
-            select(links.c.crm_id).select_from(joined).where(links.c.job == state.job, missing)
-        ).scalars()
+    here = exists().where(records.c.crm_id == links.c.crm_id, records.c.job == links.c.job)
+    gone = select(links.c.crm_id).where(links.c.job == state.job, ~here)
+    elsewhere = select(records.c.crm_id).where(
+        records.c.chunk == LOOKED_UP, records.c.job == state.job, records.c.linked == true()
     )
+    return [*connection.execute(gone).scalars(), *connection.execute(elsewhere).scalars()]
 
 
 def unlinked_lookups(connection: Connection, state: State) -> None:

@@ -115,18 +115,27 @@ Index(
     mirror.c.relevant,
     mirror.c.linked,
 )
-_busy = text("busy AND absence IS NULL")
 Index(
     "mirror_busy",
     mirror.c.calendar,
     mirror.c.from_at,
     mirror.c.to_at,
+    mirror.c.event,
     mirror.c.job,
-    sqlite_where=_busy,
-    postgresql_where=_busy,
+    mirror.c.busy,
+    mirror.c.absence,
+    sqlite_where=text(
+        "busy = 1 AND absence IS NULL"
+    ),  # as the queries spell it: SQLite knows no other reason to use it
+    postgresql_where=text("busy AND absence IS NULL"),
 )
-_unlinked = text("NOT linked AND relevant")
-Index("mirror_unlinked", mirror.c.from_at, mirror.c.job, sqlite_where=_unlinked, postgresql_where=_unlinked)
+Index(
+    "mirror_unlinked",
+    mirror.c.from_at,
+    mirror.c.job,
+    sqlite_where=text("linked = 0 AND relevant = 1"),
+    postgresql_where=text("NOT linked AND relevant"),
+)
 
 records = Table(
     "records",
@@ -145,7 +154,16 @@ records = Table(
     Column("payload", Text, nullable=False),
     sqlite_with_rowid=False,
 )
-Index("records_compare", records.c.crm_id, records.c.job, records.c.digest, records.c.presence)
+Index(
+    "records_compare",
+    records.c.crm_id,
+    records.c.job,
+    records.c.digest,
+    records.c.presence,
+    records.c.linked,
+    records.c.from_at,
+    records.c.to_at,
+)
 Index("records_chunk", records.c.chunk, records.c.job)
 Index("records_key", records.c.key, records.c.job)
 Index("records_agent", records.c.agent, records.c.start_at, records.c.crm_id, records.c.job, records.c.presence)
@@ -153,7 +171,7 @@ Index(
     "records_unlinked",
     records.c.from_at,
     records.c.job,
-    sqlite_where=text("NOT linked"),
+    sqlite_where=text("linked = 0"),
     postgresql_where=text("NOT linked"),
 )
 
@@ -184,6 +202,15 @@ links = Table(
     sqlite_with_rowid=False,
 )
 Index("links_meeting", links.c.meeting, links.c.job)
+Index(
+    "links_compare",
+    links.c.calendar,
+    links.c.event,
+    links.c.job,
+    links.c.crm_id,
+    links.c.base_digest,
+    links.c.crm_digest,
+)
 
 journal = Table(
     "journal",

@@ -90,6 +90,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("crm_id", "job"),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "links_compare", "links", ["calendar", "event", "job", "crm_id", "base_digest", "crm_digest"], unique=False
+    )
     op.create_index("links_meeting", "links", ["meeting", "job"], unique=False)
     op.create_table(
         "mirror",
@@ -113,9 +116,9 @@ def upgrade() -> None:
     op.create_index(
         "mirror_busy",
         "mirror",
-        ["calendar", "from_at", "to_at", "job"],
+        ["calendar", "from_at", "to_at", "event", "job", "busy", "absence"],
         unique=False,
-        sqlite_where=sa.text("busy AND absence IS NULL"),
+        sqlite_where=sa.text("busy = 1 AND absence IS NULL"),
         postgresql_where=sa.text("busy AND absence IS NULL"),
     )
     op.create_index(
@@ -131,7 +134,7 @@ def upgrade() -> None:
         "mirror",
         ["from_at", "job"],
         unique=False,
-        sqlite_where=sa.text("NOT linked AND relevant"),
+        sqlite_where=sa.text("linked = 0 AND relevant = 1"),
         postgresql_where=sa.text("NOT linked AND relevant"),
     )
     op.create_table(
@@ -164,14 +167,19 @@ def upgrade() -> None:
     )
     op.create_index("records_agent", "records", ["agent", "start_at", "crm_id", "job", "presence"], unique=False)
     op.create_index("records_chunk", "records", ["chunk", "job"], unique=False)
-    op.create_index("records_compare", "records", ["crm_id", "job", "digest", "presence"], unique=False)
+    op.create_index(
+        "records_compare",
+        "records",
+        ["crm_id", "job", "digest", "presence", "linked", "from_at", "to_at"],
+        unique=False,
+    )
     op.create_index("records_key", "records", ["key", "job"], unique=False)
     op.create_index(
         "records_unlinked",
         "records",
         ["from_at", "job"],
         unique=False,
-        sqlite_where=sa.text("NOT linked"),
+        sqlite_where=sa.text("linked = 0"),
         postgresql_where=sa.text("NOT linked"),
     )
     op.create_table(
