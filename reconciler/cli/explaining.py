@@ -10,9 +10,10 @@ from reconciler import patterns
 from reconciler.cli import logs, running, screen
 from reconciler.cli.world import Format, Named, load_job
 from reconciler.errors import UsageError
-from reconciler.model import Delta, Finding, Outcome, Remedy, Situation
+from reconciler.model import Delta, Finding, Kind, Outcome, Remedy, Situation
 from reconciler.report import mask
-from reconciler.report.words import bounded, moment, spoken
+from reconciler.report.build import ADVICE
+from reconciler.report.words import bounded, moment, plural, spoken
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.explain import Explanation
     from reconciler.model import Fields, Value
     from reconciler.report.build import Look
+    from reconciler.run import Setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,10 @@ def explain(call: Call, key: str, argument: str | None) -> int:
     logs.configure(call.common, call.world.clock)
     with assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True) as setup:
         found = explained(setup, key)
+        stored = _stored(setup, key) if found is None else None
         look, visible = running.look_of(setup, named.word), running.addresses(setup)
+    if stored is not None:
+        return _show_stored(call, stored, look, visible if call.common.mask or named.job.report.mask else None)
     if found is None:
         raise UsageError(_unknown(key, named))
     shown = _Shown(found, visible if call.common.mask or named.job.report.mask else None)
@@ -58,6 +63,40 @@ def _unknown(key: str, named: Named) -> str:
         f"{bounded(key)} is nothing that {named.job.name} knows: give a finding's key, a source key or a CRM id that a "
         f"run has shown (`reconcile run {named.word}`; a dry run keeps no findings, but CRM ids and source keys work)."
     )
+
+
+# ---- findings about a group, a calendar or an entry -----------------------------------------------------------------
+
+
+def _stored(setup: Setup, key: str) -> Mapping[str, Any] | None:
+    """Return a finding that is about no single appointment, as the last run kept it."""
+    from reconciler.store import ledger
+
+    with setup.state.begin() as connection:
+        return ledger.find_finding(connection, setup.state, key)
+
+
+def _show_stored(call: Call, row: Mapping[str, Any], look: Look, visible: frozenset[str] | None) -> int:
+    why = str(row["payload"]["why"])
+    why = why if visible is None else mask.sentence(why, visible)
+    kind = Kind(row["kind"])
+    if call.common.format is Format.JSON:
+        kept = {name: row[name] for name in ("key", "kind", "severity", "agent", "event", "crm_id", "sightings")}
+        screen.write_json({**kept, "why": why, "resolved": row["resolved_at"] is not None})
+        return 0
+    resolved = "resolved" if row["resolved_at"] is not None else "open"
+    screen.write(
+        f"{kind.replace('_', ' ').upper()}  {row['key']}\n"
+        f"  {bounded(why, 500)}\n\n"
+        f"  whose      {bounded(row['agent'] or 'nobody in particular')}\n"
+        f"  finding    {resolved}, {row['severity']}, seen {plural(row['sightings'], 'time')}\n"
+        f"  what now   a person decides: {ADVICE[kind]}\n\n"
+        f"To look again:\n    reconcile --dry-run {look.job}"
+    )
+    return 0
+
+
+# ---- one appointment ------------------------------------------------------------------------------------------------
 
 
 class _Shown:
@@ -83,6 +122,11 @@ class _Shown:
         """Return `text`, masked where it has to be."""
         return text if self._visible is None else mask.sentence(text, self._visible)
 
+    def differences(self) -> list[str]:
+        """Say in what the two sides differ, fields included that the CRM has left empty."""
+        named = {name for finding in self.found.outlook.findings for name in finding.fields}
+        return differences(self.sides.crm, self.sides.calendar, named)
+
     def past(self, row: Mapping[str, Any]) -> dict[str, tuple[Value, Value]]:
         """Return what one journal row changed: before and after."""
         before, after = row["before"] or {}, row["after"] or {}
@@ -101,7 +145,7 @@ class _Shown:
             "calendar": self.sides.calendar,
             "crm": self.sides.crm,
             "base": {"calendar": self.sides.base, "crm": self.sides.base_crm} if self.sides.base is not None else None,
-            "differences": differences(self.sides.crm, self.sides.calendar),
+            "differences": self.differences(),
             "relevance": pair.seen.relevance if pair.seen else None,
             "matched_by": pair.tier,
             "holds": list(pair.holds),
@@ -126,21 +170,22 @@ def _journal_json(row: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     return {**kept, "fields": {name: list(pair) for name, pair in changes.items()}}
 
 
-def differences(crm: Fields | None, calendar: Fields | None) -> list[str]:
-    """Say how two sides that are known to differ do so, value by value."""
+def differences(crm: Fields | None, calendar: Fields | None, also: Iterable[str] = ()) -> list[str]:
+    """Say how two sides that are known to differ do so, value by value; `also` names fields that one side may lack."""
     if crm is None or calendar is None or crm == calendar:
         return []
     from deepdiff import DeepDiff
 
-    shared = sorted(crm.keys() & calendar.keys())
-    diff = DeepDiff({name: crm[name] for name in shared}, {name: calendar[name] for name in shared}, view="tree")
+    shared = sorted((crm.keys() & calendar.keys()) | set(also))
+    ours, theirs = ({name: side.get(name) for name in shared} for side in (crm, calendar))
+    diff = DeepDiff(ours, theirs, view="tree")
     found = {str(each.path(output_format="list")[0]) for group in diff.values() for each in group}
-    return [_difference(name, crm[name], calendar[name]) for name in shared if name in found]
+    return [_difference(name, crm.get(name), calendar.get(name)) for name in shared if name in found]
 
 
 def _difference(name: str, crm: Value, calendar: Value) -> str:
     """Say how one value differs: times by how far, lists by what is missing where."""
-    before, after = patterns.instant(crm), patterns.instant(calendar)
+    before, after = (patterns.instant(side) if name in {"start", "end"} else None for side in (crm, calendar))
     if before and after:
         minutes = int(abs(after - before).total_seconds()) // 60
         far = f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
@@ -220,10 +265,14 @@ def _what(findings: Iterable[Finding], delta: Delta | None, shown: _Shown) -> It
     for finding in findings:
         why = bounded(shown.sentence(finding.why), 300)
         yield f"  finding    {finding.key} {finding.kind} ({finding.severity}): {why}"
+    asked = shown.found.finding
+    if asked is not None and asked["key"] not in {finding.key for finding in findings}:
+        why = bounded(shown.sentence(str(asked["payload"]["why"])), 300)
+        yield f"  finding    {asked['key']} {asked['kind']} ({asked['severity']}): {why}"
     if delta is not None:
         said = f" ({bounded(delta.why)})" if delta.why else ""
         yield f"  delta      {delta.action} of {', '.join(delta.fields) or 'the record'}: {delta.outcome}{said}"
-    yield from (f"  differs    {line}" for line in differences(shown.sides.crm, shown.sides.calendar))
+    yield from (f"  differs    {line}" for line in shown.differences())
 
 
 def _history(shown: _Shown, zone: ZoneInfo) -> Iterator[str]:

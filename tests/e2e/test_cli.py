@@ -260,6 +260,20 @@ def test_an_appointment_is_explained_by_record_key_and_finding(
     assert said["history"][0]["fields"]["start"] == moved["fields"]["start"]
 
 
+def test_every_finding_that_a_run_has_shown_can_be_explained(
+    reconcile: Reconcile, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reconcile("run", "-q")
+    edit(place)
+    capsys.readouterr()
+    reconcile("run", "--format", "json")
+    for finding in json.loads(capsys.readouterr().out)["findings"]:
+        assert reconcile("explain", finding["key"]) == 0, finding
+        assert finding["key"] in capsys.readouterr().out
+        assert reconcile("explain", finding["key"], "--format", "json", "--mask") == 0
+        assert "newbuyer.example" not in capsys.readouterr().out
+
+
 def test_explaining_what_nobody_knows_is_exit_2(reconcile: Reconcile, capsys: pytest.CaptureFixture[str]) -> None:
     reconcile("run", "-q")
     assert reconcile("explain", "no-such-key") == 2
