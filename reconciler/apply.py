@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import normalise
 from reconciler.judge import Proposal, agreed
-from reconciler.model import Action, Delta, Fields, Link, Outcome, Presence, Record, Tier
+from reconciler.model import Action, Delta, Fields, Link, Outcome, Pair, Presence, Record, Tier
 from reconciler.plan import identity
 from reconciler.store import ledger, records
 
@@ -35,6 +35,7 @@ class Applying:
     epoch: int
     compare: tuple[str, ...]
     clock: Callable[[], datetime]
+    is_late: Callable[[], bool] = lambda: False
 
 
 def apply(deltas: Iterable[Delta], proposals: Mapping[str, Proposal], applying: Applying) -> list[Delta]:
@@ -50,6 +51,10 @@ def apply(deltas: Iterable[Delta], proposals: Mapping[str, Proposal], applying: 
         elif failures >= BREAKER:
             why = f"the CRM failed {BREAKER} writes in a row; the rest waits for the next run"
             done.append(replace(delta, outcome=Outcome.DEFERRED, why=why))
+        elif applying.is_late():
+            done.append(
+                replace(delta, outcome=Outcome.DEFERRED, why="the deadline was reached; its turn comes next run")
+            )
         else:
             done.append(_applied(delta, proposals[identity(delta)], applying))
             failures = failures + 1 if done[-1].outcome in {Outcome.FAILED, Outcome.UNKNOWN} else 0
@@ -109,7 +114,7 @@ def _kept_differently(delta: Delta, record: Record) -> list[str]:
 
 def _agree(connection: Connection, delta: Delta, proposal: Proposal, record: Record | None, applying: Applying) -> None:
     """Refresh the base from what the CRM kept, in the transaction that settles the journal row."""
-    pair, verdict, state = proposal.pair, proposal.verdict, applying.state
+    pair, state = proposal.pair, applying.state
     if delta.action is Action.DELETE:
         ledger.drop_links(connection, state, [delta.crm_id or ""])
         return
@@ -121,5 +126,11 @@ def _agree(connection: Connection, delta: Delta, proposal: Proposal, record: Rec
         )
         ledger.save_links(connection, state, [(replace(old, version=record.version, cancelled_by_us=True), None, None)])
         return
-    entry = agreed(pair, record, applying.compare, (*verdict.conflicts, *verdict.foreign))
+    entry = agreed(pair, record, applying.compare, _unsettled(delta, pair, record, applying.compare))
     ledger.save_links(connection, state, [entry])
+
+
+def _unsettled(delta: Delta, pair: Pair, record: Record, compare: tuple[str, ...]) -> list[str]:
+    """Return what still differs after the write, but for what the CRM keeps in its own spelling."""
+    seen = pair.seen.fields if pair.seen else {}
+    return [name for name in normalise.differing(seen, record.fields, compare) if name not in delta.want]

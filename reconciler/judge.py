@@ -17,6 +17,7 @@ from reconciler.findings import Context, Outlook
 from reconciler.match import Candidates
 from reconciler.model import (
     AgentState,
+    Fields,
     Finding,
     Link,
     Outcome,
@@ -166,30 +167,33 @@ def _moved_copy(pair: Pair) -> bool:
 
 
 def agreed(pair: Pair, record: Record, compared: tuple[str, ...], unsettled: Iterable[str] = ()) -> Agreed:
-    """Return the link that says both sides agree now, but for the `unsettled` fields, which keep their old base."""
+    """Return the link that says both sides agree now, but for the `unsettled` fields, which keep their old base.
+
+    The base holds compared fields alone: one that is compared later was never agreed on.
+    """
     seen, old = pair.seen, pair.link
     if seen is None or pair.calendar_id is None:
         raise ValueError("only an observed event can be agreed on")
-    base, base_crm = dict(seen.fields), dict(record.fields)
     kept = frozenset(unsettled)
-    for name in kept:
-        for side, before in ((base, old.base if old else None), (base_crm, old.base_crm if old else None)):
-            side.pop(name, None)
-            if before and name in before:
-                side[name] = before[name]
     link = Link(
         crm_id=record.id,
         calendar=pair.calendar_id,
         event=seen.event,
         meeting=seen.meeting,
         tier=old.tier if old else pair.tier or Tier.KEY,
-        base=base,
-        base_crm=base_crm,
+        base=_base(seen.fields, old.base if old else None, compared, kept),
+        base_crm=_base(record.fields, old.base_crm if old else None, compared, kept),
         version=record.version,
     )
     if kept:
         return link, None, None
     return link, seen.digest, normalise.digest(record.fields, compared)
+
+
+def _base(now: Fields, before: Fields | None, compared: tuple[str, ...], kept: frozenset[str]) -> Fields:
+    """Return one side's base: what it says now, and what it said before of the fields that are not settled."""
+    settled = {name: now[name] for name in compared if name in now and name not in kept}
+    return settled | {name: value for name, value in (before or {}).items() if name in kept}
 
 
 # ---- from links -----------------------------------------------------------------------------------------------------
@@ -273,7 +277,9 @@ def _organizer_is_blind(pair: Pair, world: World) -> bool:
 
 
 def _is_quarantined(pair: Pair, world: World) -> bool:
-    return pair.seen is not None and (pair.calendar_id, pair.seen.event) in world.quarantined
+    """Tell whether this event, or the series it belongs to, can't be read any more."""
+    names = (pair.seen.event, pair.seen.series) if pair.seen else ()
+    return any((pair.calendar_id, name) in world.quarantined for name in names if name)
 
 
 def _is_young(pair: Pair, world: World) -> bool:
@@ -288,7 +294,7 @@ def _calendar_moved_at(pair: Pair) -> datetime | None:
         return None
     if seen.absence is not None:
         return seen.modified or seen.first_seen
-    if link and link.base is not None and all(link.base.get(name) == value for name, value in seen.fields.items()):
+    if link and link.base is not None and all(seen.fields.get(name) == value for name, value in link.base.items()):
         return None
     return seen.modified or seen.first_seen
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from reconciler.store import records, state
 from reconciler.store.state import State, Watched
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from reconciler.crm import Reader, Snapshot
     from reconciler.model import Event, Record, Seen
@@ -122,6 +123,8 @@ class Reading:
     evidence_after: Mapping[str, timedelta] = field(default_factory=dict)
     full: bool = False
     only: frozenset[str] | None = None
+    freshness: timedelta = timedelta()
+    is_late: Callable[[], bool] = lambda: False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -163,7 +166,9 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
             asked.append(one)
     quiet: list[tuple[Watched, Pull]] = []
     for one, outcome in _pulled(reading, asked):
-        if isinstance(outcome, Pull) and _is_quiet(outcome):
+        if outcome is None:
+            yield _not_reached(reading, one)
+        elif isinstance(outcome, Pull) and _is_quiet(outcome):
             quiet.append((one, _scoped(reading, one, outcome)))
         else:
             yield _committed(reading, one, outcome)
@@ -181,11 +186,23 @@ def _not_asked(reading: Reading, calendar: Calendar) -> str | None:
     return None
 
 
-def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watched, Pull | Unobserved]]:
-    """Read several calendars at once, never more ahead of the writer than memory should hold."""
+def _not_reached(reading: Reading, watched: Watched) -> Observed:
+    """Say what a calendar counts as that the deadline left out: observed, while its last whole read is fresh."""
+    fresh = watched.seen_at is not None and reading.now - watched.seen_at <= reading.freshness
+    entries = tuple((entry.id, entry.why) for entry in watched.quarantined)
+    why = "not reached before the deadline; it is first next time"
+    mode = Mode.INCREMENTAL if fresh else None
+    return Observed(watched=watched, mode=mode, why=why, zone=watched.zone, quarantined=entries)
+
+
+def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watched, Pull | Unobserved | None]]:
+    """Read several calendars at once, never more ahead of the writer than memory should hold; None when it is late."""
     waiting: list[tuple[Watched, Future[Pull | Unobserved]]] = []
     with ThreadPoolExecutor(READERS) as readers:
         for one in watched:
+            if reading.is_late():
+                yield one, None
+                continue
             waiting.append((one, readers.submit(_pull, reading, one)))
             if len(waiting) >= READERS * AHEAD:
                 first, future = waiting.pop(0)

@@ -184,11 +184,20 @@ def _observe_calendars(
         },
         full=options.full,
         only=options.only,
+        freshness=setup.job.run.freshness,
+        is_late=_is_late(setup, this),
     )
     calendars = setup.directory.calendars
     for done, observed in enumerate(observe.observe_calendars(reading, calendars), 1):
         this.observed.append(observed)
         progress(done, len(calendars))
+    this.observed.sort(key=lambda each: each.watched.id)  # they come in as they are done
+
+
+def _is_late(setup: Setup, this: _Run) -> Callable[[], bool]:
+    """Return what tells whether `[run].deadline` is over: then the run ends cleanly and says what it did not reach."""
+    deadline = setup.job.run.deadline
+    return lambda: deadline is not None and setup.clock() - this.now >= deadline
 
 
 def _terms(setup: Setup, shape: Shape) -> Terms:
@@ -350,6 +359,7 @@ def _applied(
             epoch=this.epoch,
             compare=_compare(setup, shape),
             clock=setup.clock,
+            is_late=_is_late(setup, this),
         )
         return tuple(apply(judged.deltas, proposals, applying))
     finally:

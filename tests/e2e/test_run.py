@@ -598,3 +598,29 @@ def test_files_that_hold_data_are_readable_by_their_owner_only(tmp_path: Path) -
     world.run()
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("state.db*")}
     assert set(modes.values()) == {0o600}, modes
+
+
+# ---- deadline -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_reaches_its_deadline_ends_cleanly_and_starts_there_next_time(make: Make) -> None:
+    world = make(agents=(ANN, BOB), section='deadline = "10m"')
+    world.write(ANN, event("a"))
+    world.write(BOB, event("b"))
+    world.ticks = timedelta(minutes=6)
+    late = world.run()
+    assert [seen.observed for seen in late.calendars] == [True, False]
+    assert (late.exit_code, late.status, planned(late)) == (5, "partial", [("create", "deferred")])
+    world.ticks = timedelta()
+    result = world.run()
+    assert (planned(result), result.exit_code) == ([("create", "done"), ("create", "done")], 0)
+
+
+def test_a_calendar_that_was_not_reached_counts_while_its_last_read_is_fresh(make: Make) -> None:
+    world = make(agents=(ANN, BOB), section='deadline = "10m"\nfreshness = "24h"')
+    world.write(ANN, event("a"))
+    world.write(BOB, event("b"))
+    world.run()
+    world.ticks = timedelta(minutes=11)
+    result = world.run()
+    assert (result.counts["unobserved"], result.counts["in_sync"], result.exit_code) == (0, 2, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ JOB = """
 name = "acme"
 state = "{state}"
 {sources}
+[run]
+{run}
 [crm]
 kind = "sql"
 url = "sqlite:///crm.db"
@@ -101,9 +103,11 @@ class World:
     allow: tuple[str, ...] = ("create", "update", "cancel")
     policy: str = ""
     limits: str = ""
+    section: str = ""
     crm: str = ""
     absence: str = "report"
     now: datetime = NOW
+    ticks: timedelta = timedelta()  # by how much the clock moves each time somebody looks
     sources: str | None = None
     environ: dict[str, str] = field(default_factory=dict)
 
@@ -112,6 +116,10 @@ class World:
             connection.execute(TABLE)
         for agent in self.agents:
             self.write(agent)
+
+    def clock(self) -> datetime:
+        self.now += self.ticks
+        return self.now
 
     # ---- the calendar side
 
@@ -165,6 +173,7 @@ class World:
                 allow=str(list(self.allow)).replace("'", '"'),
                 policy=self.policy,
                 limits=self.limits,
+                run=self.section,
             )
         )
         return path
@@ -174,7 +183,7 @@ class World:
 
     def run(self, *, dry_run: bool = False, **options: Any) -> Result:
         with self.setup(dry_run=dry_run) as setup:
-            return run(setup, Options(**options))
+            return run(replace(setup, clock=self.clock), Options(**options))
 
     def dry(self, **options: Any) -> Result:
         return self.run(dry_run=True, **options)

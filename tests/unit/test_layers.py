@@ -69,7 +69,10 @@ def modules() -> dict[str, Path]:
 
 
 def is_pure(name: str) -> bool:
-    return name == "report.build" or any(name.split(".", maxsplit=1)[0] in layer for layer in layers()[4:])
+    effects = next(number for number, layer in enumerate(layers()) if "store" in layer)
+    return name in {"report.build", "report.words"} or any(
+        name.split(".", maxsplit=1)[0] in layer for layer in layers()[effects + 1 :]
+    )
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

@@ -1,0 +1,424 @@
+"""What the state database promises, proven on SQLite and on PostgreSQL by the same tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from reconciler.errors import ConfigError, LockedError, StateError
+from reconciler.model import (
+    Action,
+    Agent,
+    Calendar,
+    Cursor,
+    Delta,
+    Finding,
+    Kind,
+    Link,
+    Mode,
+    Outcome,
+    Pull,
+    Record,
+    Remedy,
+    Seen,
+    Severity,
+    Side,
+    Span,
+    Tier,
+    Window,
+)
+from reconciler.normalise import digest
+from reconciler.store import codec, compare, ledger, mirror, records, state
+from reconciler.store.compare import Scope
+from reconciler.store.database import run_lock
+from reconciler.store.schema import metadata, mirror as mirror_table
+from reconciler.store.state import State, Watched, open_state
+from sqlalchemy import select, text
+
+NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
+WINDOW = Window.around(NOW, timedelta(days=7), timedelta(days=60))
+COMPARE = ("agent", "end", "start")
+ANN = Agent(email="ann@acme.example", aliases=("ann.old@acme.example",))
+BOB = Agent(email="bob@acme.example")
+MINE = Calendar(source="ics", kind="ics", agent=ANN)
+HIS = Calendar(source="ics", kind="ics", agent=BOB)
+Open = Callable[..., State]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Open states on one and the same database; all are closed in the end."""
+    url = f"sqlite:///{tmp_path}/state.db"
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_database")()
+    states: list[State] = []
+
+    def open_one(job: str = "acme") -> State:
+        states.append(open_state(url, job))
+        return states[-1]
+
+    yield open_one
+    for each in states:
+        each.engine.dispose()
+
+
+def seen(event: str, start: datetime = NOW + timedelta(days=1), **values: Any) -> Seen:
+    fields = {"agent": ANN.email, "start": start.isoformat(), "end": (start + timedelta(hours=1)).isoformat()}
+    settings: dict[str, Any] = {
+        "event": event,
+        "span": Span(start, start + timedelta(hours=1)),
+        "digest": digest(fields, COMPARE),
+        "meeting": f"{event}|{ANN.email}",
+        "keys": (event,),
+        "relevance": "client",
+        "fields": fields,
+        "organizer": ANN.email,
+    }
+    return Seen(**{**settings, **values})
+
+
+def record(crm_id: str, like: Seen | None = None, **values: Any) -> Record:
+    fields = dict((like or seen(crm_id)).fields)
+    return Record(**{"id": crm_id, "fields": fields, "version": "1", "key": like.event if like else None, **values})
+
+
+def watch(opened: State, *calendars: Calendar) -> list[Watched]:
+    with opened.begin() as connection:
+        return state.watch(connection, opened, calendars or (MINE,))
+
+
+def pull(watched: Watched, *, token: str = "1") -> Pull:
+    return Pull(calendar=watched.calendar, mode=Mode.FULL, cursor=Cursor(token, WINDOW, "s", NOW), at=NOW, zone="UTC")
+
+
+def commit(opened: State, watched: Watched, *rows: Seen, before: tuple[Seen, ...] = (), token: str = "1") -> bool:
+    with opened.begin() as connection:
+        was, now = ({each.event: each for each in these} for these in (before, rows))
+        return mirror.commit_pull(connection, opened, watched, pull(watched, token=token), was, now)
+
+
+def link(opened: State, watched: Watched, sight: Seen, crm: Record) -> None:
+    made = Link(crm.id, watched.id, sight.event, sight.meeting, Tier.KEY, sight.fields, crm.fields, crm.version)
+    with opened.begin() as connection:
+        ledger.save_links(connection, opened, [(made, sight.digest, digest(crm.fields, COMPARE))])
+
+
+def unequal(opened: State) -> list[compare.Unequal]:
+    """Return the links that do not plainly agree, with both sides."""
+    with opened.reading() as connection:
+        apart = [crm_id for weighed in compare.weigh(connection, opened) for crm_id in weighed.apart]
+        return list(compare.unequal(connection, opened, Scope(WINDOW, frozenset()), apart))
+
+
+# ---- opening --------------------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_program_uses(opened: Open) -> None:
+    with opened().engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_opening_again_finds_the_same_job_and_the_same_salt(opened: Open) -> None:
+    first, again, other = opened(), opened(), opened("other")
+    assert (first.job, first.salt) == (again.job, again.salt)
+    assert other.job != first.job
+    assert other.salt != first.salt
+
+
+def test_a_database_of_a_newer_program_is_refused(opened: Open) -> None:
+    with opened().begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StateError, match="another version"):
+        opened()
+
+
+def test_a_database_that_is_no_state_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"this is no database at all, whatever it may be called" * 100)
+    with pytest.raises(StateError, match=r"state\.db can't be opened"):
+        open_state(f"sqlite:///{tmp_path}/state.db", "acme")
+
+
+def test_a_state_that_is_no_url_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigError):
+        open_state("no url", "acme")
+
+
+def test_state_is_bound_to_one_crm_until_it_is_rebound(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        state.bind(connection, acme, "sqlite crm.db appointments")
+        state.bind(connection, acme, "sqlite crm.db appointments")
+        with pytest.raises(StateError, match="state rebind acme"):
+            state.bind(connection, acme, "sqlite other.db appointments")
+        assert state.rebind(connection, acme, "sqlite other.db appointments") == "sqlite crm.db appointments"
+        state.bind(connection, acme, "sqlite other.db appointments")
+
+
+# ---- cursor and data ------------------------------------------------------------------------------------------------
+
+
+def test_rows_and_cursor_are_committed_together(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    assert commit(acme, mine, seen("a"), seen("b"))
+    (mine,) = watch(acme)
+    with acme.reading() as connection:
+        assert mirror.rows_of(connection, acme, mine.id) == {"a": seen("a"), "b": seen("b")}
+    assert mine.cursor == Cursor("1", WINDOW, "s", NOW)
+
+
+def test_a_commit_that_fails_leaves_neither_rows_nor_cursor(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    with pytest.raises(RuntimeError), acme.begin() as connection:
+        mirror.commit_pull(connection, acme, mine, pull(mine), {}, {"a": seen("a")})
+        raise RuntimeError
+    (mine,) = watch(acme)
+    with acme.reading() as connection:
+        assert (mirror.rows_of(connection, acme, mine.id), mine.cursor) == ({}, None)
+
+
+@pytest.mark.parametrize("known_before", [False, True])
+def test_of_two_processes_that_read_the_same_calendar_one_commits(opened: Open, known_before: bool) -> None:
+    acme, other = opened(), opened()
+    if known_before:
+        assert commit(acme, watch(acme)[0], token="0")
+    (mine,), (theirs,) = watch(acme), watch(other)
+    assert commit(acme, mine, seen("a"))
+    assert not commit(other, theirs, seen("b"), token="2")
+    (mine,) = watch(acme)
+    with acme.reading() as connection:
+        assert mirror.rows_of(connection, acme, mine.id).keys() == {"a"}
+    assert mine.cursor is not None
+    assert mine.cursor.token == "1"
+
+
+def test_rows_that_a_fold_dropped_are_deleted(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    commit(acme, mine, seen("a"), seen("b"))
+    commit(acme, watch(acme)[0], seen("b"), before=(seen("a"), seen("b")), token="2")
+    with acme.reading() as connection:
+        assert mirror.rows_of(connection, acme, mine.id).keys() == {"b"}
+
+
+def test_a_whole_read_clears_strikes_and_says_when(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    with acme.begin() as connection:
+        state.strike(connection, mine, "gone", NOW)
+    assert (watch(acme)[0].strikes, watch(acme)[0].why, watch(acme)[0].blind_since) == (1, "gone", NOW)
+    commit(acme, watch(acme)[0], seen("a"))
+    (mine,) = watch(acme)
+    assert (mine.strikes, mine.why, mine.blind_since, mine.seen_at) == (0, None, None, NOW)
+
+
+def test_an_agents_new_address_finds_the_calendar_of_the_old_one(opened: Open) -> None:
+    acme = opened()
+    old = Calendar(source="ics", kind="ics", agent=Agent(email="ann.old@acme.example"))
+    assert watch(acme, old)[0].id == watch(acme, MINE)[0].id == watch(acme, MINE)[0].id
+
+
+# ---- meetings -------------------------------------------------------------------------------------------------------
+
+
+def elected(opened: State) -> set[tuple[int, str]]:
+    with opened.reading() as connection:
+        rows = connection.execute(select(mirror_table.c.calendar, mirror_table.c.event).where(mirror_table.c.elected))
+        return {(row[0], row[1]) for row in rows}
+
+
+def test_one_copy_of_a_meeting_speaks_for_it_and_the_organizers_comes_first(opened: Open) -> None:
+    acme = opened()
+    mine, his = watch(acme, MINE, HIS)
+    shared = seen("m", organizer=BOB.email, meeting="m|bob")
+    commit(acme, mine, shared)
+    assert elected(acme) == {(mine.id, "m")}
+    commit(acme, his, shared)
+    assert elected(acme) == {(his.id, "m")}
+    commit(acme, watch(acme, HIS)[0], before=(shared,), token="2")
+    assert elected(acme) == {(mine.id, "m")}
+
+
+# ---- comparing ------------------------------------------------------------------------------------------------------
+
+
+def agreed(opened: State) -> tuple[Watched, Seen, Record]:
+    (mine,) = watch(opened)
+    sight = seen("a")
+    crm = record("1", sight)
+    commit(opened, mine, sight)
+    with opened.begin() as connection:
+        records.put(connection, opened, [crm], COMPARE, "1")
+    link(opened, mine, sight, crm)
+    return watch(opened)[0], sight, crm
+
+
+def test_what_both_sides_agree_on_is_never_handed_out(opened: Open) -> None:
+    acme = opened()
+    agreed(acme)
+    assert unequal(acme) == []
+
+
+def test_a_moved_event_is_handed_out_with_both_sides_and_the_base(opened: Open) -> None:
+    acme = opened()
+    mine, sight, crm = agreed(acme)
+    moved = seen("a", NOW + timedelta(days=5))
+    commit(acme, mine, moved, before=(sight,), token="2")
+    (found,) = unequal(acme)
+    assert found.sighting is not None
+    assert found.holding is not None
+    assert (found.sighting.seen, found.holding.record, found.link.base) == (moved, crm, dict(sight.fields))
+
+
+def test_a_changed_record_is_handed_out(opened: Open) -> None:
+    acme = opened()
+    _, _, crm = agreed(acme)
+    edited = replace(crm, fields={**crm.fields, "start": "2026-12-01T00:00:00Z"}, version="2")
+    with acme.begin() as connection:
+        records.put(connection, acme, [edited], COMPARE, "1")
+    (found,) = unequal(acme)
+    assert found.holding is not None
+    assert found.holding.record == edited
+
+
+def test_links_are_weighed_calendar_by_calendar(opened: Open) -> None:
+    acme = opened()
+    mine, sight, _ = agreed(acme)
+    with acme.reading() as connection:
+        (weighed,) = compare.weigh(connection, acme)
+        assert (weighed.calendar, weighed.links, weighed.clean, weighed.recorded) == (mine.id, 1, 1, 1)
+        assert not weighed.apart
+    commit(acme, mine, seen("a", NOW + timedelta(days=5)), before=(sight,), token="2")
+    with acme.reading() as connection:
+        (weighed,) = compare.weigh(connection, acme)
+        assert (weighed.clean, list(weighed.apart)) == (0, ["1"])
+
+
+def test_jobs_share_a_database_and_see_nothing_of_each_other(opened: Open) -> None:
+    acme, other = opened(), opened("other")
+    agreed(acme)
+    mine, sight, _ = agreed(other)
+    commit(other, mine, seen("a", NOW + timedelta(days=5)), before=(sight,), token="2")
+    assert unequal(acme) == []
+    assert len(unequal(other)) == 1
+
+
+def test_records_that_a_chunk_no_longer_holds_are_dropped(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        records.put(connection, acme, [record("1"), record("2")], COMPARE, "1")
+        records.put(connection, acme, [record("2")], COMPARE, "1")
+        assert [each.id for each in compare.by_ids(connection, acme, ["1", "2"])] == ["2"]
+
+
+def test_a_complete_snapshot_drops_the_chunks_it_did_not_show(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        records.put(connection, acme, [record("1")], COMPARE, "1")
+        records.complete(connection, acme, {"1": (b"x" * 16, 1)}, "f")
+        records.put(connection, acme, [record("9")], COMPARE, "9")
+        records.complete(connection, acme, {"9": (b"y" * 16, 1)}, "f")
+        assert [each.id for each in compare.by_ids(connection, acme, ["1", "9"])] == ["9"]
+        assert records.known(connection, acme, "f").digests == {"9": b"y" * 16}
+        assert records.known(connection, acme, "another normaliser").digests == {}
+
+
+def test_an_irrelevant_event_can_be_recognised_by_its_key_and_not_be_read(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    hidden = Seen(event="lunch", span=seen("x").span, digest=b"k" * 16)
+    commit(acme, mine, hidden)
+    with acme.reading() as connection:
+        assert compare.hidden_keys(connection, acme, [b"k" * 16, b"z" * 16]) == {b"k" * 16: mine.id}
+
+
+# ---- journal, plans, findings ---------------------------------------------------------------------------------------
+
+
+def delta(key: str = "a") -> Delta:
+    return Delta(
+        action=Action.CREATE,
+        side=Side.CRM,
+        key=key,
+        kind=Kind.MISSING_IN_CRM,
+        severity=Severity.HIGH,
+        want={"start": "2026-11-24T15:00:00Z"},
+        fields={"start": (None, "2026-11-24T15:00:00Z")},
+    )
+
+
+def test_an_intent_is_written_once_and_settled_with_what_came_of_it(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        number = ledger.intend(connection, acme, "run", 1, delta(), NOW)
+        ledger.settle(connection, number, Outcome.DONE, "", "17")
+        (row,) = ledger.history(connection, acme, "a", None)
+    assert (row["status"], row["crm_id"], row["after"], row["at"]) == (
+        "done",
+        "17",
+        {"start": "2026-11-24T15:00:00Z"},
+        NOW,
+    )
+
+
+def test_the_same_delta_of_the_same_run_can_not_be_intended_twice(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        ledger.intend(connection, acme, "run", 1, delta(), NOW)
+    with pytest.raises(Exception, match=r"(?i)unique"), acme.begin() as connection:
+        ledger.intend(connection, acme, "run", 1, delta(), NOW)
+
+
+def test_a_stored_plan_is_found_by_its_prefix_and_used_once(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        ledger.save_plan(connection, acme, "run", "ab" * 32, [delta()], [], NOW)
+        ((digest_, identities, made_at, used_by),) = ledger.find_plans(connection, acme, "abab")
+        assert (digest_, len(identities), made_at, used_by) == ("ab" * 32, 1, NOW, None)
+        assert ledger.find_plans(connection, acme, "a_") == [], "a prefix is digits, not a pattern"
+        assert ledger.use_plan(connection, acme, "ab" * 32, "run2")
+        assert not ledger.use_plan(connection, acme, "ab" * 32, "run3")
+
+
+def finding(key: str) -> Finding:
+    return Finding(key=key, kind=Kind.AMBIGUOUS, severity=Severity.MEDIUM, remedy=Remedy.HUMAN, why="x")
+
+
+def test_a_finding_keeps_its_first_sighting_and_is_resolved_when_it_is_gone(opened: Open) -> None:
+    acme, later = opened(), NOW + timedelta(hours=1)
+    with acme.begin() as connection:
+        ledger.save_findings(connection, acme, [finding("k"), finding("l")], {}, NOW)
+        before = ledger.sightings(connection, acme, ["k", "l"])
+        ledger.save_findings(connection, acme, [finding("k")], before, later)
+        assert ledger.sightings(connection, acme, ["k", "l"]) == {"k": (NOW, 2)}
+        gone = ledger.find_finding(connection, acme, "l")
+        assert gone is not None
+        assert gone["resolved_at"] == codec.epoch(later)
+
+
+def test_epochs_rise_with_every_run(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        epochs = [state.begin_run(connection, acme, run, NOW) for run in ("r1", "r2", "r3")]
+    assert epochs == [1, 2, 3]
+
+
+# ---- lock -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_run_holds_the_lock_and_its_end_frees_it(opened: Open) -> None:
+    acme, other = opened(), opened()
+    with run_lock(acme.engine, "crm"):
+        with pytest.raises(LockedError), run_lock(other.engine, "crm"):
+            pass
+        with run_lock(other.engine, "another crm"):
+            pass
+    with run_lock(other.engine, "crm"):
+        pass
