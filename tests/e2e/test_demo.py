@@ -1,4 +1,4 @@
-"""The golden run: every discrepancy that was seeded is found as what it is, nothing else is, and only that is written."""
+"""The golden run: every seeded discrepancy is found as what it is, nothing else is, and only that is written."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reconciler.cli import demonstration, entry
 from reconciler.cli.world import Call, Common, World
+from reconciler.config import Job
 from reconciler.model import Finding, Kind, Outcome
+from reconciler.report.build import Look
 from reconciler.result import Result
 from reconciler.simulator import brokerage, office
 from reconciler.simulator.brokerage import Expected
 
-# A week with the clocks going back in it, a Sunday night, a leap day, a year's end: the demo is the same on any of them.
+# A week in which the clocks go back, a Sunday night, a leap day, a year's end: the demo is the same on all of them.
 MOMENTS = (
     datetime(2026, 10, 28, 9, 0, tzinfo=UTC),
     datetime(2027, 3, 8, 4, 59, 59, tzinfo=UTC),
@@ -49,9 +50,9 @@ def golden(
     crm: list[dict[int, tuple[object, ...]]] = []
     real = demonstration._run
 
-    def watched(*arguments: Any, **options: Any) -> Any:
+    def watched(call: Call, job: Job, now: datetime, *, dry_run: bool) -> tuple[Result, Look]:
         crm.append(office.rows(place))
-        outcome = real(*arguments, **options)
+        outcome = real(call, job, now, dry_run=dry_run)
         crm.append(office.rows(place))
         return outcome
 
