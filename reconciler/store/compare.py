@@ -251,7 +251,7 @@ def unlinked_events(connection: Connection, state: State, scope: Scope) -> Itera
 
 def contested_keys(connection: Connection, state: State, scope: Scope) -> frozenset[bytes]:
     """Return the keyed digests of source keys that more than one meeting without a link carries."""
-    query = (
+    carried = (
         select(mirror.c.key)
         .where(
             mirror.c.job == state.job,
@@ -261,9 +261,10 @@ def contested_keys(connection: Connection, state: State, scope: Scope) -> frozen
             mirror.c.absence.is_(None),
             _touches(mirror, scope),
         )
-        .group_by(mirror.c.key)
-        .having(func.count() > 1)
+        .cte("carried")
+        .prefix_with("MATERIALIZED")  # few as they are; else all keys there are would be walked in their order
     )
+    query = select(carried.c.key).group_by(carried.c.key).having(func.count() > 1)
     return frozenset(bytes(key) for key in connection.execute(query).scalars())
 
 

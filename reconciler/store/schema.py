@@ -34,6 +34,8 @@ jobs = Table(
     Column("salt", LargeBinary, nullable=False),  # keys the digests of what is not stored
     Column("shape", Text),  # how the CRM keeps values, as last seen
     Column("fingerprint", Text),  # of the normalisation the records were made with
+    Column("whole_at", BigInteger),  # when the CRM was last read whole, and when it was last read at all
+    Column("read_at", BigInteger),
     Column("epoch", Integer, nullable=False, server_default="0"),
 )
 
@@ -131,8 +133,11 @@ Index(
 )
 Index(
     "mirror_unlinked",
-    mirror.c.from_at,
+    mirror.c.calendar,  # in the order of the rows: a first run links a million of them, batch by batch
+    mirror.c.event,
     mirror.c.job,
+    mirror.c.from_at,
+    mirror.c.to_at,
     sqlite_where=text("linked = 0 AND relevant = 1"),
     postgresql_where=text("NOT linked AND relevant"),
 )
@@ -169,8 +174,10 @@ Index("records_key", records.c.key, records.c.job)
 Index("records_agent", records.c.agent, records.c.start_at, records.c.crm_id, records.c.job, records.c.presence)
 Index(
     "records_unlinked",
-    records.c.from_at,
+    records.c.crm_id,
     records.c.job,
+    records.c.from_at,
+    records.c.to_at,
     sqlite_where=text("linked = 0"),
     postgresql_where=text("NOT linked"),
 )

@@ -44,6 +44,8 @@ def upgrade() -> None:
         sa.Column("salt", sa.LargeBinary(), nullable=False),
         sa.Column("shape", sa.Text(), nullable=True),
         sa.Column("fingerprint", sa.Text(), nullable=True),
+        sa.Column("whole_at", sa.BigInteger(), nullable=True),
+        sa.Column("read_at", sa.BigInteger(), nullable=True),
         sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
@@ -132,7 +134,7 @@ def upgrade() -> None:
     op.create_index(
         "mirror_unlinked",
         "mirror",
-        ["from_at", "job"],
+        ["calendar", "event", "job", "from_at", "to_at"],
         unique=False,
         sqlite_where=sa.text("linked = 0 AND relevant = 1"),
         postgresql_where=sa.text("NOT linked AND relevant"),
@@ -177,7 +179,7 @@ def upgrade() -> None:
     op.create_index(
         "records_unlinked",
         "records",
-        ["from_at", "job"],
+        ["crm_id", "job", "from_at", "to_at"],
         unique=False,
         sqlite_where=sa.text("linked = 0"),
         postgresql_where=sa.text("NOT linked"),
