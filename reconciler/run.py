@@ -91,7 +91,7 @@ def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = l
     this = _Run(id=str(ULID.from_datetime(now)), now=now, window=_window(setup, now))
     with _one_at_a_time(setup, this):
         approved = _approval(setup, options)
-        shape = _observe_crm(setup, this)
+        shape = _observe_crm(setup, options, this)
         _observe_calendars(setup, options, this, shape, progress)
         if this.refusal or this.blindness or shape is None:
             return _finished(setup, this, _nothing_planned(setup, this))
@@ -149,13 +149,14 @@ def _compare(setup: Setup, shape: Shape) -> tuple[str, ...]:
     return normalise.compared(setup.job.policy.compare, shape)
 
 
-def _observe_crm(setup: Setup, this: _Run) -> Shape | None:
+def _observe_crm(setup: Setup, options: Options, this: _Run) -> Shape | None:
     """Read the CRM; without it return how it was last known, so that calendars can still be pulled."""
     try:
         shape = setup.reader.shape
         with setup.state.begin() as connection:
             state.save_shape(connection, setup.state, shape)
-        observe.observe_crm(setup.state, setup.reader, this.window, _compare(setup, shape))
+        compare = _compare(setup, shape)
+        observe.observe_crm(setup.state, setup.reader, this.window, compare, this.now, full=options.full)
     except CrmUnreachableError as error:
         this.blindness = observe.unreachable(error)
     except SnapshotError as error:

@@ -59,6 +59,10 @@ class Snapshot(Protocol):
         """Return the rows with these source keys; nothing if the CRM has no key column."""
         ...
 
+    def changed_since(self, since: datetime) -> Iterator[Record]:
+        """Yield the rows updated at or after `since` (aware), wherever they are in time, soft-deleted ones included."""
+        ...
+
 
 class Reader(Protocol):
     """The reading half of a CRM."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, exists, false, func, select, true, update
@@ -16,6 +16,7 @@ from reconciler.store.schema import chunks, jobs, links, mirror, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -24,40 +25,54 @@ if TYPE_CHECKING:
 LOOKED_UP = ""
 """The chunk of records that were looked up, not read in a window."""
 
+CAUGHT_UP = "+"
+"""The chunk of records that are new since the last whole read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The chunks of the last complete snapshot, and how many records are known, those we created since included."""
+    """What is known of the CRM: the chunks of the last whole read, how many records there are, and when it was read.
 
-    digests: Mapping[str, bytes]
-    count: int | None
+    `digests` is empty when records were normalised in another way: then all is read anew.
+    """
+
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    count: int | None = None
+    whole_at: datetime | None = None
+    read_at: datetime | None = None
 
 
 def known(connection: Connection, state: State, fingerprint: str) -> Known:
-    """Return the last complete snapshot, nothing when it was normalised in another way (then all is read anew)."""
-    made_with = connection.execute(select(jobs.c.fingerprint).where(jobs.c.id == state.job)).scalar()
-    rows = connection.execute(
-        select(chunks.c.first, chunks.c.digest, chunks.c.count).where(chunks.c.job == state.job)
-    ).all()
-    if made_with is None:
-        return Known({}, None)
-    digests = {row.first: bytes(row.digest) for row in rows} if made_with == fingerprint else {}
+    """Return what is known of the CRM."""
+    job = connection.execute(select(jobs).where(jobs.c.id == state.job)).one()
+    if job.fingerprint is None:
+        return Known()
+    rows = connection.execute(select(chunks.c.first, chunks.c.digest).where(chunks.c.job == state.job)).all()
     mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT)
-    return Known(digests, connection.execute(select(func.count()).select_from(records).where(mine)).scalar_one())
+    count = connection.execute(select(func.count()).select_from(records).where(mine)).scalar_one()
+    if job.fingerprint != fingerprint:
+        return Known(count=count)
+    digests = {row.first: bytes(row.digest) for row in rows}
+    return Known(digests, count, codec.from_epoch(job.whole_at), codec.from_epoch(job.read_at))
 
 
 def put(
     connection: Connection, state: State, found: Sequence[Record], compare: tuple[str, ...], chunk: str = LOOKED_UP
-) -> None:
-    """Write records as they are now; those of a chunk that it no longer holds are dropped."""
+) -> set[str]:
+    """Write records as they are now; return the ids that this chunk held before and does not hold any more."""
     upsert(connection, records, [_row(state, record, compare, chunk) for record in found], kept=("linked",))
-    if chunk != LOOKED_UP:
-        held = set(
-            connection.execute(
-                select(records.c.crm_id).where(records.c.job == state.job, records.c.chunk == chunk)
-            ).scalars()
-        )
-        drop(connection, state, held - {record.id for record in found})
+    for batch in batched(record.id for record in found):
+        _mark_linked(connection, state, batch)
+    if chunk == LOOKED_UP:
+        return set()
+    held = select(records.c.crm_id).where(records.c.job == state.job, records.c.chunk == chunk)
+    return set(connection.execute(held).scalars()) - {record.id for record in found}
+
+
+def catch_up(connection: Connection, state: State, found: Sequence[Record], compare: tuple[str, ...]) -> None:
+    """Write records that changed since the last read; the next whole one will find their chunks changed."""
+    rows = [_row(state, record, compare, CAUGHT_UP) for record in found]
+    upsert(connection, records, rows, kept=("linked", "chunk"))
     for batch in batched(record.id for record in found):
         _mark_linked(connection, state, batch)
 
@@ -74,15 +89,40 @@ def drop(connection: Connection, state: State, ids: Iterable[str]) -> None:
         connection.execute(delete(records).where(records.c.job == state.job, records.c.crm_id.in_(batch)))
 
 
-def complete(connection: Connection, state: State, read: Mapping[str, tuple[bytes, int]], fingerprint: str) -> None:
-    """Note that a snapshot was read to its end: what lies in chunks that it did not show is dropped."""
+def complete(
+    connection: Connection,
+    state: State,
+    read: Mapping[str, tuple[bytes, int]],
+    stale: Mapping[str, set[str]],
+    fingerprint: str,
+    now: datetime,
+) -> None:
+    """Note that the CRM was read whole: what its chunks no longer hold (`stale`), or did not show at all, is dropped."""
     before = set(connection.execute(select(chunks.c.first).where(chunks.c.job == state.job)).scalars())
-    for batch in batched(before - read.keys()):
+    for chunk, ids in stale.items():
+        _drop_from(connection, state, chunk, ids)
+    for batch in batched((before - read.keys()) | {CAUGHT_UP}):
         connection.execute(delete(records).where(records.c.job == state.job, records.c.chunk.in_(batch)))
         connection.execute(delete(chunks).where(chunks.c.job == state.job, chunks.c.first.in_(batch)))
     rows = [{"job": state.job, "first": first, "digest": mark, "count": count} for first, (mark, count) in read.items()]
     upsert(connection, chunks, rows)
-    connection.execute(update(jobs).where(jobs.c.id == state.job).values(fingerprint=fingerprint))
+    _note_read(connection, state, now, fingerprint=fingerprint, whole_at=codec.epoch(now))
+
+
+def _drop_from(connection: Connection, state: State, chunk: str, ids: Iterable[str]) -> None:
+    """Drop records that left a chunk, unless another chunk has taken them over meanwhile."""
+    for batch in batched(ids):
+        left = and_(records.c.job == state.job, records.c.crm_id.in_(batch), records.c.chunk == chunk)
+        connection.execute(delete(records).where(left))
+
+
+def _note_read(connection: Connection, state: State, now: datetime, **values: Any) -> None:
+    connection.execute(update(jobs).where(jobs.c.id == state.job).values(read_at=codec.epoch(now), **values))
+
+
+def caught_up(connection: Connection, state: State, now: datetime) -> None:
+    """Note that what changed in the CRM up to `now` was read."""
+    _note_read(connection, state, now)
 
 
 def _row(state: State, record: Record, compare: tuple[str, ...], chunk: str) -> dict[str, Any]:

@@ -310,24 +310,59 @@ def test_jobs_share_a_database_and_see_nothing_of_each_other(opened: Open) -> No
     assert len(unequal(other)) == 1
 
 
-def test_records_that_a_chunk_no_longer_holds_are_dropped(opened: Open) -> None:
+def held(opened: State, *ids: str) -> list[str]:
+    with opened.reading() as connection:
+        return sorted(each.id for each in compare.by_ids(connection, opened, ids))
+
+
+def test_records_that_a_chunk_no_longer_holds_go_when_the_read_is_complete(opened: Open) -> None:
     acme = opened()
     with acme.begin() as connection:
         records.put(connection, acme, [record("1"), record("2")], COMPARE, "1")
-        records.put(connection, acme, [record("2")], COMPARE, "1")
-        assert [each.id for each in compare.by_ids(connection, acme, ["1", "2"])] == ["2"]
+        assert records.put(connection, acme, [record("2")], COMPARE, "1") == {"1"}
+    assert held(acme, "1", "2") == ["1", "2"], "a read that is not complete drops nothing"
+    with acme.begin() as connection:
+        records.complete(connection, acme, {"1": (b"x" * 16, 1)}, {"1": {"1"}}, "f", NOW)
+    assert held(acme, "1", "2") == ["2"]
+
+
+def test_a_record_that_moved_to_another_chunk_is_kept(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        records.put(connection, acme, [record("1"), record("2")], COMPARE, "1")
+        stale = {"1": records.put(connection, acme, [record("1")], COMPARE, "1")}
+        records.put(connection, acme, [record("2")], COMPARE, "2")
+        records.complete(connection, acme, {"1": (b"x" * 16, 1), "2": (b"y" * 16, 1)}, stale, "f", NOW)
+    assert held(acme, "1", "2") == ["1", "2"]
 
 
 def test_a_complete_snapshot_drops_the_chunks_it_did_not_show(opened: Open) -> None:
     acme = opened()
     with acme.begin() as connection:
         records.put(connection, acme, [record("1")], COMPARE, "1")
-        records.complete(connection, acme, {"1": (b"x" * 16, 1)}, "f")
+        records.complete(connection, acme, {"1": (b"x" * 16, 1)}, {}, "f", NOW)
         records.put(connection, acme, [record("9")], COMPARE, "9")
-        records.complete(connection, acme, {"9": (b"y" * 16, 1)}, "f")
-        assert [each.id for each in compare.by_ids(connection, acme, ["1", "9"])] == ["9"]
-        assert records.known(connection, acme, "f").digests == {"9": b"y" * 16}
+        records.complete(connection, acme, {"9": (b"y" * 16, 1)}, {}, "f", NOW)
+        known = records.known(connection, acme, "f")
+        assert (known.digests, known.count, known.whole_at, known.read_at) == ({"9": b"y" * 16}, 1, NOW, NOW)
         assert records.known(connection, acme, "another normaliser").digests == {}
+    assert held(acme, "1", "9") == ["9"]
+
+
+def test_what_is_caught_up_stays_until_the_next_whole_read(opened: Open) -> None:
+    acme, later = opened(), NOW + timedelta(minutes=5)
+    with acme.begin() as connection:
+        records.put(connection, acme, [record("1")], COMPARE, "1")
+        records.complete(connection, acme, {"1": (b"x" * 16, 1)}, {}, "f", NOW)
+        records.catch_up(connection, acme, [record("1", version="2"), record("2")], COMPARE)
+        records.caught_up(connection, acme, later)
+        records.unlinked_lookups(connection, acme)
+        known = records.known(connection, acme, "f")
+        assert (known.whole_at, known.read_at, known.count) == (NOW, later, 2)
+    assert held(acme, "1", "2") == ["1", "2"]
+    with acme.begin() as connection:
+        records.complete(connection, acme, {"1": (b"x" * 16, 1)}, {}, "f", later)
+    assert held(acme, "1", "2") == ["1"]
 
 
 def test_an_irrelevant_event_can_be_recognised_by_its_key_and_not_be_read(opened: Open) -> None:
