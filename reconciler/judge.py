@@ -110,11 +110,12 @@ def judge(
     found = Judgement()
     agreement = _Agreement(agree, found, world.rules.compare)
     from_links = list(_from_links(connection, state, world, agreement, found))
-    judged = list(_from_events(connection, state, world, agreement, fetch, from_links))
+    from_links = list(_recreated(connection, state, world, agreement, fetch, from_links))
+    judged = list(_from_events(connection, state, world, agreement, fetch))
     judged += [one for one in from_links if one.pair.record is None or one.pair.record.id not in agreement.claimed]
     agreement.flush()
     judged = _grouped(connection, state, world, judged, found)
-    judged += _from_records(connection, state, world, judged, agreement.claimed, found)
+    judged += _from_records(connection, state, world, judged, agreement.claimed | agreement.spoken_for, found)
     for one in judged:
         _tally(found, one, findings.outlook(one.pair, one.verdict, world.context))
     _groups(connection, state, world, found)
@@ -133,7 +134,13 @@ class _Agreement:
         self._found = found
         self._compare = compare
         self._waiting: list[Agreed] = []
-        self.claimed: set[str] = set()
+        self.claimed: set[str] = set()  # records that an event without a link was given
+        self.spoken_for: set[str] = set()  # records that keep the event their link leads to
+        self.places: set[tuple[int, str]] = set()  # events that were judged with a link
+
+    def is_claimed(self, record: Record | None) -> bool:
+        """Tell whether a record has an event already."""
+        return record is not None and (record.id in self.claimed or record.id in self.spoken_for)
 
     def take(self, one: _Judged) -> bool:
         """Take a pair that needs nothing; False if it needs something."""
@@ -203,27 +210,97 @@ def _from_links(
     connection: Connection, state: State, world: World, agreement: _Agreement, found: Judgement
 ) -> Iterator[_Judged]:
     """Count the links that agree, and judge those of which a side moved."""
-    lost: list[compare.Unequal] = []
     apart = _apart(compare.weigh(connection, state), world, found)
-    for unequal in compare.unequal(connection, state, world.scope, apart):
-        if unequal.sighting is None:
-            lost.append(unequal)  # another copy may speak for it now
-            continue
-        one = _judged_link(unequal, unequal.sighting, world)
-        if not agreement.take(one):
+    for one in _judged_links(connection, state, world, compare.unequal(connection, state, world.scope, apart)):
+        is_quiet = agreement.take(one)
+        if one.pair.record is not None and (is_quiet or one.event):
+            agreement.spoken_for.add(one.pair.record.id)
+        if place := _place(one.pair):
+            agreement.places.add(place)
+        if not is_quiet:
             yield one
+
+
+def _judged_links(
+    connection: Connection, state: State, world: World, apart: Iterable[compare.Unequal]
+) -> Iterator[_Judged]:
+    """Judge links with the copy they hang on, else with the one that now speaks for the meeting, if no link has it."""
+    lost: list[compare.Unequal] = []
+    for unequal in apart:
+        if unequal.sighting is None:
+            lost.append(unequal)
+        else:
+            yield _judged_link(unequal, unequal.sighting, world)
     speakers = compare.speakers(connection, state, world.scope, {unequal.link.meeting for unequal in lost})
     for unequal in lost:
-        one = _judged_link(unequal, speakers.get(unequal.link.meeting), world)
-        if not agreement.take(one):
-            yield one
+        speaker = speakers.get(unequal.link.meeting)
+        if speaker is not None and speaker.linked:
+            yield _beside(unequal, speaker, world)
+        elif speaker is not None or unequal.holding is not None:
+            yield _judged_link(unequal, speaker, world)
+        if speaker is not None:
+            speakers[unequal.link.meeting] = replace(speaker, linked=True)
+
+
+def _recreated(
+    connection: Connection,
+    state: State,
+    world: World,
+    agreement: _Agreement,
+    fetch: Callable[[Iterable[str]], Sequence[Record]],
+    judged: Iterable[_Judged],
+) -> Iterator[_Judged]:
+    """Follow records that were deleted and entered anew: under its exact key and agent, a link finds its row again."""
+    for batch in batched(judged, BATCH):
+        lost = {one.pair.seen.event: one.pair.seen for one in batch if one.pair.seen and _has_lost_record(one)}
+        by_key = _records_by_key(connection, state, world.scope, [*lost.values()], fetch)
+        for one in batch:
+            again = _linked_anew(one, by_key, world, agreement) if _has_lost_record(one) else one
+            if again is one or not agreement.take(again):
+                yield again
+
+
+def _has_lost_record(one: _Judged) -> bool:
+    """Tell whether an event is there and judged, and the record that its link leads to is not."""
+    return one.event and one.verdict.situation is Situation.REMOVED_FROM_CRM
+
+
+def _linked_anew(one: _Judged, by_key: Mapping[str, list[Candidate]], world: World, agreement: _Agreement) -> _Judged:
+    """Judge an event with the record that took the place of its own, as a pair that never agreed."""
+    pair = one.pair
+    if pair.seen is None or pair.link is None:
+        return one
+    live = [each for each in by_key.get(pair.seen.keys[0], ()) if each.record.presence is not Presence.ABSENT]
+    found = match.match(replace(pair, record=None, link=None), Candidates([each.record for each in live]))
+    if found.record is None or live[0].linked or agreement.is_claimed(found.record):
+        return one
+    agreement.spoken_for.add(found.record.id)
+    link = Link(found.record.id, pair.link.calendar, pair.link.event, pair.link.meeting, Tier.KEY)
+    found = replace(found, link=link, holds=())
+    found = replace(found, holds=_holds(found, world))
+    return replace(one, pair=found, verdict=decide.decide(found, world.rules), record=live[0].in_scope)
+
+
+def _beside(unequal: compare.Unequal, speaker: Sighting, world: World) -> _Judged:
+    """Judge the link of a meeting that has another one: a record too many, and which one is not ours to say."""
+    one = _judged_link(unequal, None, world)
+    if one.pair.record is None or one.pair.record.presence is not Presence.LIVE:
+        return one
+    watched = world.watched.get(speaker.calendar)
+    pair = replace(one.pair, seen=speaker.seen, calendar=watched.calendar if watched else None)
+    pair = replace(match.contest(pair), record=one.pair.record)
+    return replace(one, pair=pair, verdict=decide.decide(pair, world.rules))
+
+
+def _place(pair: Pair) -> tuple[int, str] | None:
+    return None if pair.calendar_id is None or pair.seen is None else (pair.calendar_id, pair.seen.event)
 
 
 def _apart(weighed: Iterable[compare.Weighed], world: World, found: Judgement) -> Iterator[str]:
     """Yield the records of observed calendars' links that don't agree; count all others."""
     for one in weighed:
         if one.calendar in world.watched:
-            found.linked[world.watched[one.calendar].calendar.agent.email] += one.links
+            found.linked[world.watched[one.calendar].calendar.agent.email] += one.live
         if one.calendar in world.scope.blind:
             found.pairs["held"] += one.recorded
             found.records["held"] += one.recorded
@@ -245,9 +322,8 @@ def _judged_link(unequal: compare.Unequal, sighting: Sighting | None, world: Wor
     )
     pair = replace(pair, holds=_holds(pair, world))
     event = sighting is not None and sighting.in_scope and not _is_blind(sighting.calendar, world)
-    return _Judged(
-        pair, decide.decide(pair, world.rules), event, record=unequal.holding is not None and unequal.holding.in_scope
-    )
+    verdict = Verdict(Situation.IN_SYNC, Step.NOTHING) if unequal.is_over else decide.decide(pair, world.rules)
+    return _Judged(pair, verdict, event, record=unequal.holding is not None and unequal.holding.in_scope)
 
 
 def _is_blind(calendar: int, world: World) -> bool:
@@ -315,41 +391,28 @@ def _from_events(
     world: World,
     agreement: _Agreement,
     fetch: Callable[[Iterable[str]], Sequence[Record]],
-    judged: Sequence[_Judged],
 ) -> Iterator[_Judged]:
     """Match the events that no link holds, by key and by nature, and judge what comes of it."""
     owners = records.agents_with_unlinked(connection, state)
-    judged_already = {one.pair.link.crm_id for one in judged if one.pair.link}
     contested = compare.contested_keys(connection, state, world.scope)
-    for batch in _batches(compare.unlinked_events(connection, state, world.scope)):
-        for one in _matched(connection, state, world, batch, owners, fetch, judged_already):
-            fair = _one_claim(one, agreement.claimed, contested, state.salt, world.rules)
+    for batch in batched(compare.unlinked_events(connection, state, world.scope), BATCH):
+        for one in _matched(connection, state, world, batch, owners, fetch, agreement.places):
+            fair = _one_claim(one, agreement, contested, state.salt, world.rules)
             if fair.pair.record is not None:
                 agreement.claimed.add(fair.pair.record.id)
             if not agreement.take(fair):
                 yield fair
 
 
-def _one_claim(one: _Judged, claimed: set[str], contested: frozenset[bytes], salt: bytes, rules: Rules) -> _Judged:
+def _one_claim(one: _Judged, agreement: _Agreement, contested: frozenset[bytes], salt: bytes, rules: Rules) -> _Judged:
     """Hold an event that claims a record which another one claims too: two candidates are ambiguous, never a guess."""
     pair = one.pair
-    if pair.record is None or pair.seen is None:
+    if pair.seen is None or (pair.record is None and one.verdict.step is not Step.CREATE):
         return one
-    if pair.record.id not in claimed and normalise.key_digest(pair.seen.keys[0], salt) not in contested:
+    if not agreement.is_claimed(pair.record) and normalise.key_digest(pair.seen.keys[0], salt) not in contested:
         return one
     pair = match.contest(pair)
     return replace(one, pair=pair, verdict=decide.decide(pair, rules), record=False, others=pair.candidates)
-
-
-def _batches(sightings: Iterable[Sighting]) -> Iterator[list[Sighting]]:
-    batch: list[Sighting] = []
-    for sighting in sightings:
-        batch.append(sighting)
-        if len(batch) >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _matched(
@@ -359,38 +422,42 @@ def _matched(
     batch: Sequence[Sighting],
     owners: frozenset[str],
     fetch: Callable[[Iterable[str]], Sequence[Record]],
-    taken: set[str],
+    taken: set[tuple[int, str]],
 ) -> Iterator[_Judged]:
     linked = compare.linked_meetings(connection, state, {sighting.seen.meeting for sighting in batch})
-    by_key = _records_by_key(connection, state, world.scope, batch, fetch)
+    by_key = _records_by_key(connection, state, world.scope, [sighting.seen for sighting in batch], fetch)
     for sighting in batch:
-        crm_id = linked.get(sighting.seen.meeting)
-        if crm_id in taken:
+        if (sighting.calendar, sighting.seen.event) in taken:
             continue  # judged with the link
-        if crm_id is not None:
-            pair = Pair(seen=sighting.seen, calendar=None, record=None, link=None, holds=("unobserved",))
-            yield _Judged(pair, Verdict(Situation.HOLD, Step.HOLD, reason="unobserved"), event=sighting.in_scope)
+        if sighting.seen.meeting in linked:
+            if sighting.in_scope:
+                yield _spoken_elsewhere(sighting)
             continue
         one = _judged_event(connection, state, world, sighting, by_key, owners)
         if one is not None:
             yield one
 
 
+def _spoken_elsewhere(sighting: Sighting) -> _Judged:
+    """Hold a copy of a meeting whose link hangs on a calendar that was not observed."""
+    pair = Pair(seen=sighting.seen, calendar=None, record=None, link=None, holds=("unobserved",))
+    return _Judged(pair, Verdict(Situation.HOLD, Step.HOLD, reason="unobserved"), event=True)
+
+
 def _records_by_key(
     connection: Connection,
     state: State,
     scope: Scope,
-    batch: Sequence[Sighting],
+    events: Sequence[Seen],
     fetch: Callable[[Iterable[str]], Sequence[Record]],
 ) -> dict[str, list[Candidate]]:
     """Return the records under the keys of these events: from the snapshot, else looked up, wherever they are in time."""
-    keys = {key for sighting in batch for key in sighting.seen.keys}
-    found = records.by_key(connection, state, keys, scope)
+    found = records.by_key(connection, state, {key for seen in events for key in seen.keys}, scope)
     unknown = {
         key
-        for sighting in batch
-        if sighting.in_scope and not any(key in found for key in sighting.seen.keys)
-        for key in sighting.seen.keys
+        for seen in events
+        if seen.absence is None and not any(key in found for key in seen.keys)
+        for key in seen.keys
     }
     for record in fetch(sorted(unknown)):
         found.setdefault(record.key or "", []).append(Candidate(record, linked=False, in_scope=False))
@@ -616,7 +683,7 @@ def _explained(
     if link is not None:
         return _judged_link(link, link.sighting or sighting, world)
     if sighting is not None and sighting.seen.relevance is not None and sighting.calendar in world.watched:
-        by_key = _records_by_key(connection, state, world.scope, [sighting], lambda _: ())
+        by_key = _records_by_key(connection, state, world.scope, [sighting.seen], lambda _: ())
         owners = records.agents_with_unlinked(connection, state)
         return _judged_event(connection, state, world, sighting, by_key, owners)
     record = compare.one_record(connection, state, crm_id) if crm_id else None

@@ -49,6 +49,7 @@ class Sighting:
     calendar: int
     seen: Seen
     in_scope: bool
+    linked: bool = False  # where it was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Unequal:
     link: Link
     sighting: Sighting | None
     holding: Holding | None
+    is_over: bool = False  # the event ended before the window and the record is gone
 
 
 def _blind(column: ColumnElement[int], scope: Scope) -> ColumnElement[bool]:
@@ -105,12 +107,13 @@ _clean = and_(
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """The links of one calendar: how many there are, agree, or lead to a record; and the records of those that don't agree."""
+    """The links of one calendar: how many there are, agree, lead to a record, to a live one; the records of those apart."""
 
     calendar: int
     links: int
     clean: int
     recorded: int
+    live: int
     apart: Sequence[str]
 
 
@@ -127,24 +130,23 @@ def weigh(connection: Connection, state: State) -> Iterator[Weighed]:
             func.count(),
             func.count().filter(agrees),
             func.count().filter(records.c.presence != Presence.ABSENT.value),
+            func.count().filter(records.c.presence == Presence.LIVE.value),
             collect(links.c.crm_id).filter(not_(agrees)),
         )
         .select_from(_joined)
         .where(links.c.job == state.job)
         .group_by(links.c.calendar)
     )
-    for calendar, count, agreeing, recorded, apart in connection.execution_options(yield_per=100).execute(query):
-        yield Weighed(calendar, count, agreeing, recorded, codec.load(apart) if isinstance(apart, str) else apart or ())
+    for *counts, apart in connection.execution_options(yield_per=100).execute(query):
+        yield Weighed(*counts, codec.load(apart) if isinstance(apart, str) else apart or ())
 
 
 def unequal(connection: Connection, state: State, scope: Scope, ids: Iterable[str]) -> Iterator[Unequal]:
-    """Yield the links to these records with what stands on both sides, those apart that are over on both."""
+    """Yield the links to these records with what stands on both sides."""
     for batch in batched(ids):
         query = _select_pairs().where(links.c.job == state.job, links.c.crm_id.in_(batch))
         for row in connection.execute(query):
-            found = _unequal(row, scope)
-            if found.sighting or found.holding:
-                yield found
+            yield _unequal(row, scope)
 
 
 def _select_pairs() -> Select[Any]:
@@ -162,7 +164,7 @@ def _unequal(row: Row[Any], scope: Scope) -> Unequal:
         crm_id=row.crm_id,
         calendar=row.calendar,
         event=row.event,
-        meeting=row.meeting,
+        meeting=row.now or row.meeting,  # with another organizer it is another meeting
         tier=Tier(row.tier),
         base=codec.fields_of(base["calendar"]) if base else None,
         base_crm=codec.fields_of(base["crm"]) if base else None,
@@ -176,9 +178,8 @@ def _unequal(row: Row[Any], scope: Scope) -> Unequal:
     if row.record is not None:
         record = codec.record_from(row.crm_id, row.presence, row.record)
         holding = Holding(record, in_scope=record.presence is not Presence.ABSENT)
-    elif row.payload is not None and row.to_at <= scope.start:
-        sighting = None  # both have left the window: over
-    return Unequal(link, sighting, holding)
+    is_over = holding is None and row.payload is not None and row.to_at <= scope.start
+    return Unequal(link, sighting, holding, is_over)
 
 
 def one_link(
@@ -215,16 +216,17 @@ def speakers(connection: Connection, state: State, scope: Scope, meetings: Itera
         for row in connection.execute(query):
             seen = codec.seen_from(row.event, row.digest, row.meeting, row.absence, row.payload)
             counts = row.linked or (row.from_at < scope.end and row.to_at > scope.start)
-            found[row.meeting] = Sighting(row.calendar, seen, in_scope=seen.absence is None and counts)
+            in_scope = seen.absence is None and counts
+            found[row.meeting] = Sighting(row.calendar, seen, in_scope=in_scope, linked=row.linked)
     return found
 
 
-def linked_meetings(connection: Connection, state: State, meetings: Iterable[str]) -> dict[str, str]:
-    """Return which of these meetings have a link, and the record it leads to."""
-    found: dict[str, str] = {}
+def linked_meetings(connection: Connection, state: State, meetings: Iterable[str]) -> set[str]:
+    """Return which of these meetings have a copy that a link hangs on."""
+    found: set[str] = set()
     for batch in batched(meetings):
-        query = select(links.c.meeting, links.c.crm_id).where(links.c.job == state.job, links.c.meeting.in_(batch))
-        found |= {row.meeting: row.crm_id for row in connection.execute(query)}
+        mine = and_(mirror.c.job == state.job, mirror.c.meeting.in_(batch), mirror.c.linked == true())
+        found |= set(connection.execute(select(mirror.c.meeting).where(mine)).scalars())
     return found
 
 

@@ -163,7 +163,8 @@ def unread_links(connection: Connection, state: State) -> list[str]:
 
 def unlinked_lookups(connection: Connection, state: State) -> None:
     """Forget looked-up records that no link holds: they were candidates of an earlier run."""
-    mine = and_(records.c.job == state.job, records.c.chunk == LOOKED_UP, records.c.linked == false())
+    link = exists().where(links.c.job == records.c.job, links.c.crm_id == records.c.crm_id)
+    mine = and_(records.c.job == state.job, records.c.chunk == LOOKED_UP, ~link)
     connection.execute(delete(records).where(mine))
 
 
