@@ -39,9 +39,8 @@ types: $(READY) ## check types
 layers: $(READY) ## check who may import whom
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## run what is claimed about speed
-	@set -e; found=; for file in benchmarks/*.py; do [ -e "$$file" ] || continue; found=1; $(BIN)/python "$$file"; done; \
-	[ -n "$$found" ] || echo "benchmarks/ holds no benchmark yet"
+bench: $(READY) ## run what is claimed about speed; `make bench SIZES=1000000` for another size
+	@$(BIN)/python benchmarks/run.py $(SIZES)
 
 check: lint types layers test ## all of the above that can fail
 

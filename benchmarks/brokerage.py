@@ -1,9 +1,10 @@
-"""A brokerage of any size for measuring: calendars that stand still, a CRM table, and 1.5 % of it differing."""
+"""A brokerage of any size for measuring: calendars that stand still, a CRM that agrees, and a drift of 1.5 % of it."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.agents import Directory
 from reconciler.assembly import assemble
 from reconciler.config import load
-from reconciler.model import Agent, Attendee, Calendar, Cursor, Event, Mode, Pull, Response, Span
+from reconciler.model import Agent, Attendee, Calendar, Cursor, Event, Mode, Pull, Response, Span, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,22 +64,18 @@ CREATE TABLE appointments (
 """
 
 
-@dataclass(slots=True)
 class Still:
     """A source whose calendars are read whole once and stand still from then on: what most polls find."""
-
-    reads: int = 0
-    changed: set[str] = field(default_factory=set)
 
     def scope(self, calendar: Calendar) -> str:
         return calendar.agent.email
 
     def pull(self, request: PullRequest) -> Pull:
-        self.reads += 1
         number = int(request.calendar.agent.email.partition("-")[2].partition("@")[0])
         if request.cursor is not None:
             return Pull(calendar=request.calendar, mode=Mode.INCREMENTAL, cursor=request.cursor, at=request.now)
-        cursor = Cursor("1", request.window, "", request.now)
+        wide = Window(request.window.start, request.window.end + timedelta(days=7))
+        cursor = Cursor("1", wide, "", request.now)
         events = list(events_of(number))
         return Pull(calendar=request.calendar, mode=Mode.FULL, cursor=cursor, at=request.now, events=events, zone="UTC")
 
@@ -105,30 +102,57 @@ def events_of(agent: int) -> Iterator[Event]:
 
 
 def crm_rows(size: int) -> Iterator[tuple[object, ...]]:
-    every = round(1 / DIFFERING)
+    """Yield the CRM's rows as they are when everything agrees: `COLUMNS`."""
     for number in range(size):
-        start = start_of(number) + timedelta(hours=1 if number % every == every - 1 else 0)
-        end = start + timedelta(hours=1)
+        start = start_of(number)
         yield (
-            number + 1, f"evt{number}@acme.example", f"agent-{number // EVENTS_PER_AGENT}@acme.example",
-            f"client{number}@mail.example", f"Showing {number} Oak Street", f"{start:%Y-%m-%d %H:%M:%S}",
-            f"{end:%Y-%m-%d %H:%M:%S}", 0, f"{number} Oak Street, Springfield", "scheduled", 1, "2026-11-10 00:00:00",
-        )  # fmt: skip
+            number + 1,
+            f"evt{number}@acme.example",
+            f"agent-{number // EVENTS_PER_AGENT}@acme.example",
+            f"client{number}@mail.example",
+            f"Showing {number} Oak Street",
+            f"{start:%Y-%m-%d %H:%M:%S}",
+            f"{start + timedelta(hours=1):%Y-%m-%d %H:%M:%S}",
+            0,
+            f"{number} Oak Street, Springfield",
+            "scheduled",
+            1,
+            "2026-11-10 00:00:00",
+        )
 
 
 def build(folder: Path, size: int) -> None:
-    """Write the job file and the CRM."""
+    """Write the job file, the CRM, and the calendars' side as the same plain table, for those who compare tables."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "job.toml").write_text(JOB)
     (folder / "calendars").mkdir(exist_ok=True)
-    with sqlite3.connect(folder / "crm.db") as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(TABLE)
-        connection.executemany("INSERT INTO appointments VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", crm_rows(size))
+    for name in ("crm.db", "calendar.db"):
+        with contextlib.closing(sqlite3.connect(folder / name)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(TABLE)
+            connection.executemany("INSERT INTO appointments VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", crm_rows(size))
 
 
-def setup(folder: Path, size: int, *, dry_run: bool) -> Setup:
-    """Assemble the real run, with calendars that stand still for a source."""
-    made = assemble(load(folder / "job.toml", {}), {}, clock=lambda: NOW, dry_run=dry_run)
+def drift(folder: Path) -> int:
+    """Change 1.5 % of the CRM, spread over all of it: times, titles, places and clients in turn; return how many."""
+    changes = (
+        "starts_at = datetime(starts_at, '+' || (id % 50 + 10) || ' minutes')",
+        "title = title || ' (moved)'",
+        "location = 'to be told'",
+        "contact_email = 'other' || id || '@mail.example'",
+    )
+    every, count = round(1 / DIFFERING), 0
+    with contextlib.closing(sqlite3.connect(folder / "crm.db")) as connection, connection:
+        for turn, change in enumerate(changes):
+            mine = f"id % {every * len(changes)} = {every * turn + 7}"
+            stamp = "version = version + 1, updated_at = '2026-11-22 17:40:00'"
+            count += connection.execute(f"UPDATE appointments SET {change}, {stamp} WHERE {mine}").rowcount  # noqa: S608  # our own words
+    return count
+
+
+def setup(folder: Path, size: int, now: datetime) -> Setup:
+    """Assemble the real run as of `now`, with calendars that stand still for a source."""
+    made = assemble(load(folder / "job.toml", {}), {}, clock=lambda: now, dry_run=False)
     agents = [Agent(email=f"agent-{number}@acme.example") for number in range(size // EVENTS_PER_AGENT)]
     calendars = [Calendar(source="ics", kind="ics", agent=agent) for agent in agents]
     people = Directory.of(agents, calendars)

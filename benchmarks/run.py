@@ -1,0 +1,90 @@
+"""Measure what is claimed about speed and write it down in RESULTS.md: `make bench`, `make bench SIZES="1000000"`.
+
+Usage: python benchmarks/run.py [SIZE ...]. Each line is measured in a process of its own. Sizes that are not measured
+this time keep the figures they have in RESULTS.md's own data, `results.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sqlite3
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import brokerage
+import report
+import starting
+from measure import HERE, apart
+
+SIZES = (10_000, 100_000)
+
+RUNS = {  # name: (hours after the first run, what happens before it)
+    "first run: everything is new": (0, ()),
+    "nothing changed": (0.5, ()),
+    "1.5 % changed in the CRM": (1, ("drift",)),
+    "full audit, CRM changed since": (24, ()),
+    "full audit, 1.5 % differing": (48, ()),
+}
+"""Full audits are made on another day: once a day the CRM is read whole, however large it is."""
+
+BASELINES = ("deepdiff", "pandas", "stored", "stream", "compare")
+
+
+def measured(size: int) -> dict[str, Any]:
+    """Build a brokerage of this size, run the job on it, and everything it is measured beside."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        brokerage.build(folder, size)
+        found: dict[str, Any] = {}
+        for run, (hours, before) in RUNS.items():
+            found[run] = _told(run, size, apart("audit.py", folder, size, hours, *before))
+        for baseline in BASELINES:
+            found[baseline] = _told(baseline, size, apart("baselines.py", baseline, folder))
+        found["state_mb"] = (folder / "state.db").stat().st_size / 2**20
+        return found
+
+
+def _told(name: str, size: int, told: dict[str, Any]) -> dict[str, Any]:
+    wall, processor = told["took"]["whole"]
+    print(f"{size:>9,} {name:32} {wall:8.2f} s  {processor:8.2f} s CPU  {told['peak_mb']:6.0f} MB", flush=True)
+    return told
+
+
+def machine() -> dict[str, str]:
+    """Say on what this was measured, without naming the machine."""
+    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    cores = sum(1 for line in _lines("/proc/cpuinfo") if line.startswith("processor"))
+    return {
+        "machine": f"{cores} x {cpu or platform.machine()}, {platform.system()}",
+        "software": f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("SQLAlchemy", "pandas", "deepdiff")),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def main(sizes: list[int]) -> None:
+    path = HERE / "results.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"sizes": {}}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        kept["starting"] = starting.waits(Path(folder))
+    for size in sizes:
+        kept["sizes"][str(size)] = measured(size) | machine()
+        path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        (HERE / "RESULTS.md").write_text(report.markdown(kept), encoding="utf-8")
+    print(report.markdown(kept))
+
+
+if __name__ == "__main__":
+    main([int(word.replace("_", "")) for word in sys.argv[1:]] or list(SIZES))
