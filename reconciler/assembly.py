@@ -1,4 +1,4 @@
-"""Put a run together from its job file: the state, the people, the sources, the CRM. What is not needed is not opened."""
+"""Put a run together from its job file: state, people, sources, CRM. What is not needed is not opened."""
 
 from __future__ import annotations
 

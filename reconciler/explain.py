@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is known of one appointment. `history` is the journal, oldest first; `finding` the stored finding, if any."""
+    """What is known of one appointment. `history` is the journal, oldest first; `finding` the stored one, if any."""
 
     key: str
     pair: Pair
@@ -31,7 +31,7 @@ class Explanation:
 
 
 def explain(setup: Setup, key: str) -> Explanation | None:
-    """Explain the appointment that `key` (a finding's key, a source key or a CRM id) names; None when nothing is known of it.
+    """Explain the appointment that `key` (a finding's key, a source key or a CRM id) names; None when it is unknown.
 
     Reads the state database alone: it says what the last run saw.
     """

@@ -1,7 +1,7 @@
-"""The domain as frozen values: what a calendar shows, what the CRM holds, what both agreed on, and what follows from it.
+"""The domain as frozen values: what a calendar shows, what the CRM holds, what both agreed on, and what follows.
 
-Instants are aware datetimes in UTC with whole seconds; all-day values are dates with an exclusive end. `Fields` hold the
-compared values in one canonical spelling (times as RFC 3339 text), so that equality, digests and JSON all agree.
+Instants are aware datetimes in UTC with whole seconds; all-day values are dates with an exclusive end. `Fields` hold
+the compared values in one canonical spelling (times as RFC 3339 text), so that equality, digests and JSON all agree.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Window:
 
     @classmethod
     def around(cls, now: datetime, past: timedelta, future: timedelta) -> Window:
-        """Return the window of a run at `now`, rounded down to the day so that it stands still between midnights (UTC)."""
+        """Return the window of a run at `now`, rounded down to the day (UTC): it stands still between midnights."""
         today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         return cls(today - past, today + future)
 
@@ -137,7 +137,7 @@ class Window:
 
 
 class Status(StrEnum):
-    """What an appointment says of itself. `closed` is the CRM's own outcome (completed, no-show): equal to confirmed."""
+    """What an appointment says of itself. `closed` is the CRM's own outcome (completed, no-show): like confirmed."""
 
     CONFIRMED = "confirmed"
     TENTATIVE = "tentative"
@@ -189,8 +189,8 @@ class Event:
     `id` is native and unique in its calendar; for an occurrence it names the occurrence, `series` its series and
     `original_start` the start the series gave it. `uid` is the iCalUID and may be missing. `scheduler_key` is a booking
     tool's key (`calendly:UUID`) found where only the tool or the agent can write. `modified` is the provider's time.
-    `response` is the calendar owner's own answer. Addresses are lower case. `absence` is set for an entry that its source
-    still describes but says is gone: cancelled (STATUS, METHOD) or excluded (EXDATE); status is then the one it had.
+    `response` is the calendar owner's own answer. Addresses are lower case. `absence` is set for an entry that its
+    source still describes but says is gone: cancelled (STATUS, METHOD) or excluded (EXDATE); status is the one it had.
     """
 
     id: str
@@ -338,7 +338,7 @@ class Record:
     """One appointment of the CRM, normalised. `version` is the precondition that a write must carry.
 
     `fields` are canonical; the agent in them is the directory's address where the owner is known, else the CRM's own
-    value. `presence` absent means a soft delete. `closed` marks an outcome the CRM recorded itself. `origin` is whatever
+    value. `presence` absent means a soft delete. `closed` marks an outcome the CRM recorded itself. `origin` is what
     names the writer in the CRM. `problem` says why the row can't be compared (its times make no sense, its status is
     not in the map); such a record is held.
     """

@@ -1,4 +1,4 @@
-"""What a run came to, as one value: printed for people, or as the JSON object that scripts rely on (README, "Result")."""
+"""What a run came to, as one value: printed for people, or the JSON object that scripts rely on (README, "Result")."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Sum:
 class Result:
     """What a run found and did. `sightings` says when each finding was first seen and how often, this run included.
 
-    `notes` are sentences for people about the run as a whole (a refusal, what was withheld, what waits for a later run).
+    `notes` are sentences for people about the run as a whole (a refusal, what was withheld, what waits).
     """
 
     job: str

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Chunk(Protocol):
     """A run of rows in primary-key order. Reading its `digest` is cheap; `records()` pays for normalising.
 
-    Chunk borders are chosen by the rows' own keys, so that a row that comes or goes changes one chunk, not all after it.
+    Borders are chosen by the rows' own keys, so that a row that comes or goes changes one chunk, not all after it.
     """
 
     @property
@@ -48,7 +48,7 @@ class Snapshot(Protocol):
     """The CRM as read at one instant, in one read-only transaction that is closed with the context."""
 
     def chunks(self, window: Window) -> Iterator[Chunk]:
-        """Yield every row that touches `window`, in chunks. Raises CrmUnreachableError or SnapshotError, never a short read."""
+        """Yield every row that touches `window`, in chunks; raise CrmUnreachableError or SnapshotError for a short read."""
         ...
 
     def by_ids(self, ids: Iterable[str]) -> Sequence[Record]:
@@ -74,7 +74,7 @@ class Reader(Protocol):
 
     @property
     def shape(self) -> Shape:
-        """Say how this CRM keeps values. Reflects the table at first use; raises ConfigError when the map does not fit it."""
+        """Say how this CRM keeps values; raise ConfigError when the column map does not fit the table."""
         ...
 
     @property
@@ -104,7 +104,7 @@ class Writer(Protocol):
     """The writing half of a CRM. Every write carries the version it was decided on; none is ever repeated here."""
 
     def create(self, key: str, fields: Fields) -> Written:
-        """Insert a record under `key`. ALREADY when an identical one is there, CONFLICT when the key is taken otherwise."""
+        """Insert a record under `key`: ALREADY when an identical one is there, CONFLICT when the key is taken."""
         ...
 
     def update(self, crm_id: str, fields: Fields, *, version: str, key: str | None = None) -> Written:

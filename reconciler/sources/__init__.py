@@ -36,7 +36,7 @@ class Source(Protocol):
         ...
 
     def pull(self, request: PullRequest) -> Pull | Unobserved:
-        """Read one calendar. Never raises for what a calendar or its server may do: that is `Unobserved`, with a sentence."""
+        """Read one calendar. Whatever a calendar or its server may do is no exception but `Unobserved`, with why."""
         ...
 
 

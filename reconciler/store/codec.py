@@ -1,4 +1,4 @@
-"""Between rows of the state database and the domain's values. JSON for what is read whole, columns for what is queried."""
+"""Between rows of the state database and the domain's values: JSON for what is read whole, columns for queries."""
 
 from __future__ import annotations
 

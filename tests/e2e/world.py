@@ -1,4 +1,4 @@
-"""A brokerage on disk for end-to-end tests: real .ics files, a real SQL table, a real state database, a clock that we hold."""
+"""A brokerage on disk for end-to-end tests: real .ics files, a real SQL table and state, a clock that we hold."""
 
 from __future__ import annotations
 
