@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler import normalise
 from reconciler.judge import Proposal, agreed
 from reconciler.model import Action, Delta, Fields, Link, Outcome, Pair, Presence, Record, Tier
 from reconciler.plan import identity
-from reconciler.store import ledger, records
+from reconciler.store import compare, ledger, records
 
 if TYPE_CHECKING:
     from reconciler.crm import Writer, Written
+    from reconciler.store.compare import Scope
     from reconciler.store.database import Connection
     from reconciler.store.state import State
 
@@ -134,3 +135,74 @@ def _unsettled(delta: Delta, pair: Pair, record: Record, compare: tuple[str, ...
     """Return what still differs after the write, but for what the CRM keeps in its own spelling."""
     seen = pair.seen.fields if pair.seen else {}
     return [name for name in normalise.differing(seen, record.fields, compare) if name not in delta.want]
+
+
+# ---- what a run that died left open ---------------------------------------------------------------------------------
+
+
+def recover(state: State, writer: Writer, intents: Iterable[Mapping[str, Any]], scope: Scope) -> None:
+    """Look up what was sent and never confirmed, and write down what became of it. Nothing is sent again (law 3).
+
+    Raises CrmUnreachableError and SnapshotError.
+    """
+    for intent in intents:
+        record = writer.find(intent["crm_id"], intent["key"])
+        if record is not None and intent["crm_id"] not in {None, record.id}:
+            record = None  # another record has its key now
+        outcome, why = _became(intent, record)
+        with state.begin() as connection:
+            ledger.settle(connection, intent["id"], outcome, why, record.id if record else None)
+            if outcome is Outcome.DONE:
+                _agree_later(connection, state, intent, record, scope)
+
+
+def _became(intent: Mapping[str, Any], record: Record | None) -> tuple[Outcome, str]:
+    """Tell from how a record is now whether a write that nobody confirmed had reached it."""
+    presence = record.presence if record else Presence.ABSENT
+    match Action(intent["action"]):
+        case Action.DELETE:
+            done = presence is Presence.ABSENT
+        case Action.CANCEL:
+            done = presence is Presence.CANCELLED
+        case _:
+            done = record is not None and presence is Presence.LIVE and _holds(record, intent["after"])
+    if done:
+        return Outcome.DONE, "looked up after an interruption: it had been written"
+    return Outcome.FAILED, "looked up after an interruption: it had not been written, or was changed since"
+
+
+def _holds(record: Record, after: Fields) -> bool:
+    hard = [name for name in after if name not in _SOFT]
+    return all(normalise.same(name, after[name], record.fields.get(name)) for name in hard)
+
+
+def _agree_later(
+    connection: Connection, state: State, intent: Mapping[str, Any], record: Record | None, scope: Scope
+) -> None:
+    """Refresh the base from a write that was confirmed by looking it up; it stays open until both sides are compared."""
+    if intent["action"] == Action.DELETE:
+        ledger.drop_links(connection, state, [intent["crm_id"]])
+        return
+    link = _link_of(connection, state, intent, record, scope) if record else None
+    if link is None or record is None:
+        return
+    if intent["action"] == Action.CANCEL:
+        link = replace(link, cancelled_by_us=True)
+    else:
+        kept = {name: record.fields.get(name) for name in intent["after"]}
+        base, base_crm = {**(link.base or {}), **intent["after"]}, {**(link.base_crm or {}), **kept}
+        link = replace(link, base=base, base_crm=base_crm, cancelled_by_us=False)
+    ledger.save_links(connection, state, [(replace(link, version=record.version), None, None)])
+
+
+def _link_of(
+    connection: Connection, state: State, intent: Mapping[str, Any], record: Record, scope: Scope
+) -> Link | None:
+    """Return the link of a record, or the one that a create was about to make."""
+    known = compare.one_link(connection, state, scope, crm_id=record.id)
+    if known is not None:
+        return known.link
+    sighting = compare.one_event(connection, state, key=intent["key"])
+    if sighting is None or compare.one_link(connection, state, scope, event=sighting.seen.event):
+        return None
+    return Link(record.id, sighting.calendar, sighting.seen.event, sighting.seen.meeting, Tier.KEY)

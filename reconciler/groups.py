@@ -124,6 +124,18 @@ def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
     )
 
 
+def left_behind(agent: str, name: str, records: int) -> Finding:
+    """Say that the job names a calendar no more whose appointments the CRM still holds."""
+    return Finding(
+        key=finding_key(Kind.COVERAGE_GAP, f"left behind:{agent}:{name}"),
+        kind=Kind.COVERAGE_GAP,
+        severity=Severity.HIGH,
+        remedy=Remedy.HUMAN,
+        why=f"The job names the calendar {name} of {agent} no more; its {records} records are left alone until they are past.",
+        agent=agent,
+    )
+
+
 def blind(why: str) -> Finding:
     """Say that the CRM itself could not be seen, so that nothing was planned at all."""
     return Finding(

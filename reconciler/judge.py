@@ -360,19 +360,22 @@ def _is_quarantined(pair: Pair, world: World) -> bool:
 
 def _is_young(pair: Pair, world: World) -> bool:
     """Tell whether the side that moved did so less than `settle` ago; what has no time is settled."""
-    moved = [moment for moment in (_calendar_moved_at(pair), _crm_moved_at(pair)) if moment is not None]
+    believable = world.context.now + world.settle  # no clock is that far ahead: such a time says nothing
+    sides = (_calendar_moved_at(pair, believable), _crm_moved_at(pair))
+    moved = [moment for moment in sides if moment is not None and moment <= believable]
     return bool(moved) and world.context.now - max(moved) < world.settle
 
 
-def _calendar_moved_at(pair: Pair) -> datetime | None:
+def _calendar_moved_at(pair: Pair, believable: datetime) -> datetime | None:
     seen, link = pair.seen, pair.link
     if seen is None:
         return None
+    modified = seen.modified if seen.modified and seen.modified <= believable else None
     if seen.absence is not None:
-        return seen.modified or seen.first_seen
+        return modified or seen.first_seen
     if link and link.base is not None and all(seen.fields.get(name) == value for name, value in link.base.items()):
         return None
-    return seen.modified or seen.first_seen
+    return modified or seen.first_seen
 
 
 def _crm_moved_at(pair: Pair) -> datetime | None:

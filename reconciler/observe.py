@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from reconciler import guard, mirror, normalise
-from reconciler.errors import CrmUnreachableError, SnapshotError
+from reconciler.errors import CrmUnreachableError, ReconcilerError, SnapshotError
 from reconciler.model import AgentState, Calendar, Cursor, Mode, Pull, Unobserved, Window
 from reconciler.normalise import Terms
 from reconciler.sources import PullRequest
@@ -67,7 +68,7 @@ def observe_crm(
     """
     fingerprint = _fingerprint(reader, window, compare)
     with store.begin() as connection:
-        known = records.known(connection, store, fingerprint)
+        known = records.known(connection, store, fingerprint, window)
     with reader.snapshot() as snapshot:
         if not full and "updated" in reader.shape.mapped and _was_whole_today(known, now):
             _catch_up(store, snapshot, compare, known, now)
@@ -196,6 +197,7 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
     """Read the calendars and commit each read with its cursor; yield how each one went, in the order they are done."""
     with reading.store.begin() as connection:
         watched = state.watch(connection, reading.store, calendars)
+        rows.retire(connection, reading.store, {one.id for one in watched})
     asked = []
     for one in sorted(watched, key=lambda each: (each.seen_at is not None, each.seen_at, each.id)):
         if (why := _not_asked(reading, one.calendar)) is not None:
@@ -214,6 +216,20 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
             yield from _touched(reading, quiet)
             quiet = []
     yield from _touched(reading, quiet)
+
+
+def is_other_scope(reading: Reading, calendars: Iterable[Calendar]) -> bool:
+    """Tell whether the state was read for other calendars, in a window of another length, or by other terms."""
+    wanted = {(one.source, one.agent.email, one.name): one for one in calendars}
+    with reading.store.begin() as connection:
+        cursors = state.cursors_of(connection, reading.store)
+    if cursors.keys() - wanted.keys():
+        return True
+    length = reading.window.end - reading.window.start
+    return bool(cursors) and not any(
+        cursor.scope == _scope(reading, wanted[name]) and cursor.window.end - cursor.window.start == length
+        for name, cursor in cursors.items()
+    )
 
 
 def _not_asked(reading: Reading, calendar: Calendar) -> str | None:
@@ -244,9 +260,21 @@ def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watc
             waiting.append((one, readers.submit(_pull, reading, one)))
             if len(waiting) >= READERS * AHEAD:
                 first, future = waiting.pop(0)
-                yield first, future.result()
+                yield first, _outcome(first.calendar, future)
         for one, future in waiting:
-            yield one, future.result()
+            yield one, _outcome(one.calendar, future)
+
+
+def _outcome(calendar: Calendar, future: Future[Pull | Unobserved]) -> Pull | Unobserved:
+    """Return what a read came to. A mistake of ours in reading one calendar must not stop the others."""
+    error = future.exception()
+    if error is None or isinstance(error, ReconcilerError) or not isinstance(error, Exception):
+        return future.result()
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/')[2]} line {place.lineno}"
+    return Unobserved(
+        calendar, f"reading it failed unexpectedly ({type(error).__name__} in {where}): please report this."
+    )
 
 
 def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ulid import ULID
 
 from reconciler import groups, guard, judge, normalise, observe, plan
-from reconciler.apply import Applying, apply
+from reconciler.apply import Applying, apply, recover
 from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError, RefusedError, SnapshotError, UsageError
 from reconciler.findings import Context
@@ -20,9 +20,10 @@ from reconciler.model import Action, Delta, Finding, Outcome, Plan, Shape, Windo
 from reconciler.normalise import Terms
 from reconciler.observe import Observed, Reading
 from reconciler.result import BUCKETS, EVENT_BUCKETS, RECORD_BUCKETS, CalendarSeen, Result, Sum
-from reconciler.store import ledger, mirror, state
+from reconciler.store import compare, ledger, mirror, state
 from reconciler.store.compare import Scope
 from reconciler.store.database import run_lock
+from reconciler.store.scratch import scratch
 from reconciler.store.state import State
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class _Run:
     now: datetime
     window: Window
     epoch: int = 0
+    home: State | None = None  # the job's own state, where this run works on a copy of it
     observed: list[Observed] = field(default_factory=list)
     refusal: str | None = None
     blindness: str | None = None
@@ -89,13 +91,17 @@ def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = l
     """
     now = setup.clock()
     this = _Run(id=str(ULID.from_datetime(now)), now=now, window=_window(setup, now))
-    with _one_at_a_time(setup, this):
+    with _one_at_a_time(setup, this), ExitStack() as stack:
         approved = _approval(setup, options)
+        _recover(setup, this)
+        setup = stack.enter_context(_apart(setup, options, this))
         shape = _observe_crm(setup, options, this)
         _observe_calendars(setup, options, this, shape, progress)
         if this.refusal or this.blindness or shape is None:
             return _finished(setup, this, _nothing_planned(setup, this))
         found = _judge(setup, this, shape)
+        if found is None:
+            return _finished(setup, this, _nothing_planned(setup, this))
         proposals = {plan.identity(proposal.delta): proposal for proposal in found.proposals}
         drafted = plan.build(setup.job.name, setup.reader.identity, [proposal.delta for proposal in found.proposals])
         judged = guard.judge(drafted.deltas, _limits(setup), _populations(this, found), approved)
@@ -117,6 +123,44 @@ def _one_at_a_time(setup: Setup, this: _Run) -> Iterator[None]:
             if setup.writer is not None:
                 this.epoch = state.begin_run(connection, setup.state, this.id, this.now)
         yield
+
+
+def _recover(setup: Setup, this: _Run) -> None:
+    """Settle what dead runs sent and never confirmed, before anything is planned."""
+    if setup.writer is None:
+        return
+    with setup.state.begin() as connection:
+        intents = ledger.unsettled(connection, setup.state)
+    if not intents:
+        return
+    writer = setup.writer()
+    try:
+        recover(setup.state, writer, intents, Scope(this.window, frozenset()))
+    except CrmUnreachableError as error:
+        this.blindness = observe.unreachable(error)
+    except SnapshotError as error:
+        this.refusal = str(error)
+    finally:
+        writer.close()
+
+
+@contextmanager
+def _apart(setup: Setup, options: Options, this: _Run) -> Iterator[Setup]:
+    """Give a dry run that looks through other glasses than the state was made with a throw-away state (README)."""
+    if setup.writer is not None or not _is_other_scope(setup, options, this):
+        yield setup
+        return
+    this.home = setup.state
+    with scratch(setup.state, this.now) as state:
+        yield replace(setup, state=state)
+
+
+def _is_other_scope(setup: Setup, options: Options, this: _Run) -> bool:
+    try:
+        shape = setup.reader.shape
+    except (CrmUnreachableError, SnapshotError):
+        return False  # nothing will be compared
+    return observe.is_other_scope(_reading(setup, options, this, shape), setup.directory.calendars)
 
 
 def _window(setup: Setup, now: datetime) -> Window:
@@ -172,7 +216,16 @@ def _observe_calendars(
 ) -> None:
     if shape is None:
         return  # the CRM was never reached: how it keeps values is not known yet
-    reading = Reading(
+    reading = _reading(setup, options, this, shape)
+    calendars = setup.directory.calendars
+    for done, observed in enumerate(observe.observe_calendars(reading, calendars), 1):
+        this.observed.append(observed)
+        progress(done, len(calendars))
+    this.observed.sort(key=lambda each: each.watched.id)  # they come in as they are done
+
+
+def _reading(setup: Setup, options: Options, this: _Run, shape: Shape) -> Reading:
+    return Reading(
         store=setup.state,
         sources=setup.sources,
         window=this.window,
@@ -188,11 +241,6 @@ def _observe_calendars(
         freshness=setup.job.run.freshness,
         is_late=_is_late(setup, this),
     )
-    calendars = setup.directory.calendars
-    for done, observed in enumerate(observe.observe_calendars(reading, calendars), 1):
-        this.observed.append(observed)
-        progress(done, len(calendars))
-    this.observed.sort(key=lambda each: each.watched.id)  # they come in as they are done
 
 
 def _is_late(setup: Setup, this: _Run) -> Callable[[], bool]:
@@ -218,14 +266,22 @@ def _terms(setup: Setup, shape: Shape) -> Terms:
 # ---- judge ----------------------------------------------------------------------------------------------------------
 
 
-def _judge(setup: Setup, this: _Run, shape: Shape) -> Judgement:
+def _judge(setup: Setup, this: _Run, shape: Shape) -> Judgement | None:
+    """Compare both sides; None when the CRM fails while records are looked up."""
     world = world_of(setup, this.observed, this.now, shape)
-    with setup.state.reading() as connection:
-        found = judge.judge(connection, setup.state, world, agree=_agree(setup), fetch=_fetch(setup, world))
+    try:
+        with setup.state.reading() as connection:
+            found = judge.judge(connection, setup.state, world, agree=_agree(setup), fetch=_fetch(setup, world))
+    except CrmUnreachableError as error:
+        this.blindness = observe.unreachable(error)
+        return None
     with setup.state.begin() as connection:
         mirror.read_whole_next(connection, found.reread)
     for each in this.observed:
         found.findings += _reading_findings(each, this.now)
+    with setup.state.begin() as connection:
+        for agent, name, count in compare.left_behind(connection, setup.state, world.watched):
+            found.findings.append(groups.left_behind(agent, name, count))
     _count_quarantined(setup, this, found)
     return found
 
@@ -342,10 +398,9 @@ def _applied(
 ) -> tuple[Delta, ...]:
     """Apply what the guard let through; a refused plan is stored, so that a person can consent to it."""
     if judged.violations:
-        with setup.state.begin() as connection:
-            ledger.save_plan(
-                connection, setup.state, this.id, drafted.digest, drafted.deltas, judged.violations, this.now
-            )
+        home = this.home or setup.state
+        with home.begin() as connection:
+            ledger.save_plan(connection, home, this.id, drafted.digest, drafted.deltas, judged.violations, this.now)
         return judged.deltas
     if setup.writer is None or not any(delta.outcome is Outcome.PLANNED for delta in judged.deltas):
         return judged.deltas
@@ -505,8 +560,13 @@ def _finished(setup: Setup, this: _Run, result: Result) -> Result:
 def _remember(
     connection: Connection, setup: Setup, this: _Run, result: Result, before: Mapping[str, tuple[datetime, int]]
 ) -> None:
-    ledger.save_findings(connection, setup.state, result.findings, before, this.now)
-    ledger.forget_past(connection, setup.state, this.window.start)
+    blind = {each.watched.calendar.agent.email for each in this.observed if each.mode is None}
+    was_judged = not (this.refusal or this.blindness)
+    ledger.save_findings(
+        connection, setup.state, result.findings, before, this.now, lambda agent: was_judged and agent not in blind
+    )
+    if was_judged:
+        ledger.forget_past(connection, setup.state, this.window.start)
     state.end_run(
         connection,
         setup.state,

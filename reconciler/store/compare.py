@@ -12,7 +12,7 @@ from reconciler.model import Absence, Link, Presence, Record, Seen, Tier, Window
 from reconciler.normalise import key_digest
 from reconciler.store import codec
 from reconciler.store.database import batched
-from reconciler.store.schema import links, mirror, records
+from reconciler.store.schema import calendars, links, mirror, records
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -96,6 +96,11 @@ _joined = links.outerjoin(
     mirror, and_(mirror.c.job == links.c.job, mirror.c.calendar == links.c.calendar, mirror.c.event == links.c.event)
 ).outerjoin(records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id))
 
+_narrow = links.outerjoin(
+    mirror, and_(mirror.c.job == links.c.job, mirror.c.calendar == links.c.calendar, mirror.c.event == links.c.event)
+).outerjoin(records, and_(records.c.job + 0 == links.c.job, records.c.crm_id == links.c.crm_id))
+"""The same join; the sum keeps SQLite off the primary key's wide rows, and on the index that holds all it takes."""
+
 _clean = and_(
     mirror.c.digest == links.c.base_digest,
     records.c.digest == links.c.crm_digest,
@@ -133,12 +138,13 @@ def weigh(connection: Connection, state: State) -> Iterator[Weighed]:
             func.count().filter(records.c.presence == Presence.LIVE.value),
             collect(links.c.crm_id).filter(not_(agrees)),
         )
-        .select_from(_joined)
+        .select_from(_narrow)
         .where(links.c.job == state.job)
         .group_by(links.c.calendar)
     )
-    for *counts, apart in connection.execution_options(yield_per=100).execute(query):
-        yield Weighed(*counts, codec.load(apart) if isinstance(apart, str) else apart or ())
+    for calendar, count, agreeing, recorded, live, ids in connection.execution_options(yield_per=100).execute(query):
+        apart = codec.load(ids) if isinstance(ids, str) else ids or ()
+        yield Weighed(calendar, count, agreeing, recorded, live, apart)
 
 
 def unequal(connection: Connection, state: State, scope: Scope, ids: Iterable[str]) -> Iterator[Unequal]:
@@ -227,6 +233,21 @@ def linked_meetings(connection: Connection, state: State, meetings: Iterable[str
     for batch in batched(meetings):
         mine = and_(mirror.c.job == state.job, mirror.c.meeting.in_(batch), mirror.c.linked == true())
         found |= set(connection.execute(select(mirror.c.meeting).where(mine)).scalars())
+    return found
+
+
+def left_behind(connection: Connection, state: State, watched: Collection[int]) -> list[tuple[str, str, int]]:
+    """Return (agent, name, live records) of the calendars that hold links and that the job names no more."""
+    known = connection.execute(select(calendars.c.id).where(calendars.c.job == state.job)).scalars()
+    joined = links.join(calendars, calendars.c.id == links.c.calendar).join(
+        records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id)
+    )
+    query = select(calendars.c.agent, calendars.c.name, func.count()).select_from(joined)
+    found: list[tuple[str, str, int]] = []
+    for batch in batched(number for number in known if number not in watched):  # few: the rest is not looked at
+        live = and_(links.c.job == state.job, links.c.calendar.in_(batch), records.c.presence == Presence.LIVE.value)
+        rows = connection.execute(query.where(live).group_by(calendars.c.id, calendars.c.agent, calendars.c.name))
+        found += [(agent, name, count) for agent, name, count in rows]
     return found
 
 
@@ -350,7 +371,7 @@ def records_in_scope(connection: Connection, state: State, scope: Scope) -> int:
 def crowded_records(connection: Connection, state: State, now: int, seconds: int) -> list[Record]:
     """Return the live records that start within `seconds` of another one of their agent and have not started by `now`."""
     one, other = records.alias("one"), records.alias("other")
-    beside = exists().where(
+    beside = exists(other.c.crm_id).where(
         other.c.agent == one.c.agent,
         other.c.start_at.between(one.c.start_at - seconds, one.c.start_at + seconds),
         other.c.start_at >= now,
@@ -381,7 +402,7 @@ def by_ids(connection: Connection, state: State, ids: Iterable[str]) -> list[Rec
 def crowded_calendars(connection: Connection, state: State, scope: Scope, now: int, seconds: int) -> set[int]:
     """Return the observed calendars in which a busy event begins at least `seconds` before another one ends."""
     one, other = mirror.alias("one"), mirror.alias("other")
-    during = exists().where(
+    during = exists(other.c.event).where(
         other.c.calendar == one.c.calendar,
         other.c.from_at.between(one.c.from_at, one.c.to_at - seconds),
         other.c.event != one.c.event,

@@ -73,8 +73,14 @@ def _sqlite(url: URL) -> Engine:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # what holds data is nobody else's to read
     engine = create_engine(url)
     event.listen(engine, "connect", _set_pragmas)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    event.listen(engine, "begin", _begin)
     return engine
+
+
+def _begin(connection: Connection) -> None:
+    """Open a transaction. One that reads before it writes would be refused where another process wrote in between."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _set_pragmas(connection: Any, _: object) -> None:  # noqa: ANN401  # the driver's own class

@@ -13,7 +13,7 @@ from reconciler.store.database import batched, upsert
 from reconciler.store.schema import findings, journal, links, mirror, plans, records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -130,6 +130,13 @@ def intend(connection: Connection, state: State, run: str, epoch: int, delta: De
     return number
 
 
+def unsettled(connection: Connection, state: State) -> list[dict[str, Any]]:
+    """Return the intents of which it is not known what became of them, oldest first."""
+    is_open = and_(journal.c.job == state.job, journal.c.status.in_(("sent", Outcome.UNKNOWN)))
+    rows = connection.execute(select(journal).where(is_open).order_by(journal.c.id)).mappings()
+    return [{**row, "after": codec.fields_of(codec.load(row["after"]) or {})} for row in rows]
+
+
 def settle(connection: Connection, number: int, outcome: Outcome, why: str, crm_id: str | None) -> None:
     """Write down what became of an intent."""
     values = {"status": outcome, "why": why or None} | ({"crm_id": crm_id} if crm_id else {})
@@ -236,13 +243,18 @@ def save_findings(
     found: Sequence[Finding],
     before: Mapping[str, tuple[datetime, int]],
     now: datetime,
+    is_judged: Callable[[str | None], bool] = lambda _: True,
 ) -> None:
-    """Write what was found now; what was open and is not found any more is resolved."""
+    """Write what was found now; what was open and is not found any more is resolved, where `is_judged` says of its agent
+    that this run could have found it."""
     stamp = codec.epoch(now)
     rows = [_finding_row(state, finding, before.get(finding.key), stamp) for finding in found]
     upsert(connection, findings, rows)
-    gone = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None), findings.c.last_seen < stamp)
-    connection.execute(update(findings).where(gone).values(resolved_at=stamp))
+    is_open = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
+    known = {finding.key for finding in found}
+    opened = connection.execute(select(findings.c.key, findings.c.agent).where(is_open)).all()
+    for batch in batched(row.key for row in opened if row.key not in known and is_judged(row.agent)):
+        connection.execute(update(findings).where(is_open, findings.c.key.in_(batch)).values(resolved_at=stamp))
 
 
 def _finding_row(state: State, finding: Finding, before: tuple[datetime, int] | None, stamp: int) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from sqlalchemy import and_, bindparam, delete, exists, false, insert, select, u
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.match import Copy, elect
+from reconciler.model import Absence
 from reconciler.normalise import key_digest
 from reconciler.store import codec
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import calendars, cursors, links, mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -208,6 +209,18 @@ def copies_of(connection: Connection, state: State, meeting: str) -> list[Copy]:
     query = select(mirror.c.calendar, calendars.c.agent, links.c.crm_id, *columns).select_from(joined)
     rows = connection.execute(query.where(mirror.c.job == state.job, mirror.c.meeting == meeting))
     return [Copy(row[0], row[1], codec.seen_from(*row[3:]), linked=row[2] is not None) for row in rows]
+
+
+def retire(connection: Connection, state: State, kept: Collection[int]) -> None:
+    """Let calendars that the job names no more speak for nothing: what they showed is unseen until they are read again."""
+    read = select(calendars.c.id).join(cursors, cursors.c.calendar == calendars.c.id)
+    before = connection.execute(read.where(calendars.c.job == state.job, cursors.c.scope != "")).scalars()
+    for number in set(before) - set(kept):
+        theirs = and_(mirror.c.job == state.job, mirror.c.calendar == number, mirror.c.absence.is_(None))
+        meetings = set(connection.execute(select(mirror.c.meeting).where(theirs)).scalars())
+        connection.execute(update(mirror).where(theirs).values(absence=Absence.UNSEEN))
+        _elect(connection, state, meetings - {""})
+        read_whole_next(connection, [number])
 
 
 def read_whole_next(connection: Connection, numbers: Iterable[int]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from reconciler.model import Window
     from reconciler.store.state import State
 
 LOOKED_UP = ""
@@ -42,13 +43,14 @@ class Known:
     read_at: datetime | None = None
 
 
-def known(connection: Connection, state: State, fingerprint: str) -> Known:
-    """Return what is known of the CRM."""
+def known(connection: Connection, state: State, fingerprint: str, window: Window) -> Known:
+    """Return what is known of the CRM; of its records, those that a snapshot of `window` should show."""
     job = connection.execute(select(jobs).where(jobs.c.id == state.job)).one()
     if job.fingerprint is None:
         return Known()
     rows = connection.execute(select(chunks.c.first, chunks.c.digest).where(chunks.c.job == state.job)).all()
-    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT)
+    here = and_(records.c.from_at < codec.epoch(window.end), records.c.to_at > codec.epoch(window.start))
+    mine = and_(records.c.job == state.job, records.c.presence != Presence.ABSENT, here)
     count = connection.execute(select(func.count()).select_from(records).where(mine)).scalar_one()
     if job.fingerprint != fingerprint:
         return Known(count=count)
@@ -153,7 +155,7 @@ def _mark_linked(connection: Connection, state: State, ids: Sequence[str]) -> No
 
 def unread_links(connection: Connection, state: State) -> list[str]:
     """Return the ids of linked records that the snapshot's window did not show: they are looked up by id."""
-    here = exists().where(records.c.crm_id == links.c.crm_id, records.c.job == links.c.job)
+    here = exists(records.c.crm_id).where(records.c.crm_id == links.c.crm_id, records.c.job == links.c.job)
     gone = select(links.c.crm_id).where(links.c.job == state.job, ~here)
     elsewhere = select(records.c.crm_id).where(
         records.c.chunk == LOOKED_UP, records.c.job == state.job, records.c.linked == true()
@@ -203,9 +205,9 @@ def by_key(connection: Connection, state: State, keys: Iterable[str], scope: Sco
 def agents_with_unlinked(connection: Connection, state: State) -> frozenset[str]:
     """Return the owners who have live records without a link: only theirs can be natural matches."""
     mine = and_(records.c.job == state.job, records.c.linked == false(), records.c.presence == Presence.LIVE)
-    return frozenset(
-        connection.execute(select(records.c.agent).where(mine, records.c.agent.is_not(None)).distinct()).scalars()
-    )
+    alone = select(records.c.agent).where(mine).cte("alone").prefix_with("MATERIALIZED")  # few; not all owners' rows
+    owners = select(alone.c.agent).where(alone.c.agent.is_not(None)).distinct()
+    return frozenset(connection.execute(owners).scalars())
 
 
 def near(connection: Connection, state: State, agent: str, start: int, seconds: int) -> list[Record]:

@@ -45,8 +45,8 @@ class State:
     salt: bytes
 
     def begin(self) -> Any:  # noqa: ANN401  # SQLAlchemy's own context manager of a Connection
-        """Open one short transaction."""
-        return self.engine.begin()
+        """Open one short transaction that may write; on SQLite it waits for its turn before it reads."""
+        return self.engine.execution_options(writes=True).begin()
 
     def reading(self) -> Any:  # noqa: ANN401  # SQLAlchemy's own context manager of a Connection
         """Open one view of the state that stands still, whatever is written meanwhile."""
@@ -132,6 +132,12 @@ def _known(connection: Connection, state: State) -> dict[tuple[str, str, str], R
         select(calendars, *columns).select_from(joined).where(calendars.c.job == state.job)
     ).mappings()
     return {(row["source"], row["agent"], row["name"]): row for row in rows}
+
+
+def cursors_of(connection: Connection, state: State) -> dict[tuple[str, str, str], Cursor]:
+    """Return the cursors that stand, by source, agent and name of their calendar."""
+    found = {mark: _cursor(row) for mark, row in _known(connection, state).items()}
+    return {mark: cursor for mark, cursor in found.items() if cursor is not None and cursor.scope}
 
 
 def _added(connection: Connection, state: State, calendar: Calendar) -> Watched:

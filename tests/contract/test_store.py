@@ -343,9 +343,9 @@ def test_a_complete_snapshot_drops_the_chunks_it_did_not_show(opened: Open) -> N
         records.complete(connection, acme, {"1": (b"x" * 16, 1)}, {}, "f", NOW)
         records.put(connection, acme, [record("9")], COMPARE, "9")
         records.complete(connection, acme, {"9": (b"y" * 16, 1)}, {}, "f", NOW)
-        known = records.known(connection, acme, "f")
+        known = records.known(connection, acme, "f", WINDOW)
         assert (known.digests, known.count, known.whole_at, known.read_at) == ({"9": b"y" * 16}, 1, NOW, NOW)
-        assert records.known(connection, acme, "another normaliser").digests == {}
+        assert records.known(connection, acme, "another normaliser", WINDOW).digests == {}
     assert held(acme, "1", "9") == ["9"]
 
 
@@ -357,7 +357,7 @@ def test_what_is_caught_up_stays_until_the_next_whole_read(opened: Open) -> None
         records.catch_up(connection, acme, [record("1", version="2"), record("2")], COMPARE)
         records.caught_up(connection, acme, later)
         records.unlinked_lookups(connection, acme)
-        known = records.known(connection, acme, "f")
+        known = records.known(connection, acme, "f", WINDOW)
         assert (known.whole_at, known.read_at, known.count) == (NOW, later, 2)
     assert held(acme, "1", "2") == ["1", "2"]
     with acme.begin() as connection:
