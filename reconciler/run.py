@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ulid import ULID
 
-from reconciler import groups, guard, judge, normalise, observe, plan
+from reconciler import groups, guard, judge, normalise, observe, outcome, plan
 from reconciler.apply import Applying, apply, recover
 from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError, RefusedError, SnapshotError, UsageError
@@ -19,7 +19,7 @@ from reconciler.judge import Judgement, Proposal, World
 from reconciler.model import Action, Delta, Finding, Outcome, Plan, Shape, Window
 from reconciler.normalise import Terms
 from reconciler.observe import Observed, Reading
-from reconciler.result import BUCKETS, EVENT_BUCKETS, RECORD_BUCKETS, CalendarSeen, Result, Sum
+from reconciler.result import Result
 from reconciler.store import compare, ledger, mirror, state
 from reconciler.store.compare import Scope
 from reconciler.store.database import run_lock
@@ -34,15 +34,12 @@ if TYPE_CHECKING:
     from reconciler.sources import Source
     from reconciler.store.database import Connection
 
-KNOWN_GAP = 3
-"""Runs in a row that could not read a calendar, after which the gap is known: it stays in the report and leaves the exit code."""
-
 APPROVAL_PREFIX = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What a run works with, made by `assembly.assemble`. A dry run's `writer` is None: there is nothing that could write."""
+    """What a run works with, made by `assembly.assemble`. A dry run's `writer` is None: nothing in it could write."""
 
     job: Job
     state: State
@@ -52,7 +49,7 @@ class Setup:
     writer: Callable[[], Writer] | None
     clock: Callable[[], datetime]
 
-    def __enter__(self) -> Setup:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,7 +165,7 @@ def _window(setup: Setup, now: datetime) -> Window:
 
 
 def _approval(setup: Setup, options: Options) -> frozenset[str]:
-    """Return the delta identities that `--approve` consents to. Raises UsageError when no unused stored plan is meant."""
+    """Return the delta identities `--approve` consents to; raise UsageError when it names no unused stored plan."""
     if options.approve is None:
         return frozenset()
     with setup.state.begin() as connection:
@@ -176,7 +173,7 @@ def _approval(setup: Setup, options: Options) -> frozenset[str]:
     if len(options.approve) < APPROVAL_PREFIX or len(stored) != 1:
         what = "fits several stored plans" if len(stored) > 1 else "fits no stored plan of this job"
         raise UsageError(
-            f"--approve {options.approve} {what}: give at least {APPROVAL_PREFIX} digits of a digest that a refusal printed."
+            f"--approve {options.approve} {what}: give {APPROVAL_PREFIX} digits or more of a digest a refusal printed."
         )
     digest, identities, _, used_by = stored[0]
     if used_by is not None:
@@ -322,7 +319,7 @@ def _agree(setup: Setup) -> Callable[[Sequence[judge.Agreed]], None]:
 
 
 def _fetch(setup: Setup, world: World) -> Callable[[Iterable[str]], Sequence[Record]]:
-    """Return what looks records up by key, wherever they are in time, so that a late webhook's row is not created twice."""
+    """Return what looks records up by key, wherever they are in time: a late webhook's row is not created twice."""
 
     def fetch(keys: Iterable[str]) -> Sequence[Record]:
         wanted = list(keys)
@@ -444,104 +441,15 @@ def _nothing_planned(setup: Setup, this: _Run) -> Result:
 
 
 def _came_to(setup: Setup, this: _Run, found: Judgement, judged: guard.Judgement, planned: Plan) -> Result:
-    _recount(found, judged.deltas)
-    counts = _counts(this, found, planned.deltas)
-    result = Result(
+    ran = outcome.Ran(
         job=setup.job.name,
         run=this.id,
         dry_run=setup.writer is None,
-        status="in_sync",
-        exit_code=0,
         window=this.window,
-        digest=planned.digest,
-        counts=counts,
-        events=Sum(found.events_total, {name: found.events[name] for name in EVENT_BUCKETS}),
-        records=Sum(found.records_total, {name: found.records[name] for name in RECORD_BUCKETS}),
-        deltas=planned.deltas,
-        findings=_ordered(found.findings),
-        violations=judged.violations,
-        withheld=judged.withheld,
-        calendars=tuple(_calendar_seen(each, found) for each in this.observed),
+        observed=tuple(this.observed),
+        may_be_blind=setup.job.limits.unobserved,
     )
-    partial = _is_partial(setup, this, result)
-    return replace(result, status=_status(result, partial=partial), exit_code=_exit_code(result, partial=partial))
-
-
-def _recount(found: Judgement, deltas: Sequence[Delta]) -> None:
-    """Move what the guard withheld from its bucket to `held`."""
-    drafted = {plan.identity(proposal.delta): proposal for proposal in found.proposals}
-    for delta in deltas:
-        before = drafted[plan.identity(delta)]
-        if delta.outcome is not Outcome.HELD or before.delta.outcome is Outcome.HELD:
-            continue
-        has_record = before.pair.record is not None and delta.action is not Action.CREATE
-        has_event = before.pair.seen is not None and before.pair.seen.absence is None
-        for side, counts in ((found.pairs, True), (found.events, has_event), (found.records, has_record)):
-            if counts and side[delta.action.value]:
-                side[delta.action.value] -= 1
-                side["held"] += 1
-
-
-def _counts(this: _Run, found: Judgement, deltas: Sequence[Delta]) -> dict[str, int]:
-    asked = [each for each in this.observed if each.asked]
-    return {
-        "calendars": len(this.observed),
-        "unobserved": sum(1 for each in asked if each.mode is None),
-        "events": found.events_total,
-        "records": found.records_total,
-        **{name: found.pairs[name] for name in BUCKETS},
-        "irrelevant": found.events["irrelevant"],
-        "quarantined": found.events["quarantined"],
-        "copies": found.events["copies"],
-        "strangers": found.records["strangers"],
-        "deferred": sum(1 for delta in deltas if delta.outcome is Outcome.DEFERRED),
-        "notify": 0,  # no write of this direction makes a provider mail anyone
-    }
-
-
-def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return each finding once, most urgent first."""
-    unique = {finding.key: finding for finding in found}
-    return tuple(sorted(unique.values(), key=lambda each: (each.severity.rank, each.kind, each.start or "", each.key)))
-
-
-def _calendar_seen(each: Observed, found: Judgement) -> CalendarSeen:
-    watched = each.watched
-    return CalendarSeen(
-        agent=watched.calendar.agent.email,
-        source=watched.calendar.source,
-        observed=each.mode is not None,
-        mode=each.mode.value if each.mode else None,
-        events=found.by_calendar.get(watched.id, 0),
-        why=each.why,
-        strikes=watched.strikes if each.mode is None else 0,
-        blind_since=watched.blind_since if each.mode is None else None,
-    )
-
-
-def _is_partial(setup: Setup, this: _Run, result: Result) -> bool:
-    """Tell whether something that was meant to be seen or done was not: exit code 5."""
-    asked = [each for each in this.observed if each.asked]
-    newly = sum(1 for each in asked if each.mode is None and each.watched.strikes < KNOWN_GAP)
-    allowed = setup.job.limits.unobserved.allowed(len(asked), len(asked))
-    lost = {Outcome.FAILED, Outcome.DEFERRED, Outcome.UNKNOWN, Outcome.CONFLICT}
-    return newly > allowed or bool(result.withheld) or any(delta.outcome in lost for delta in result.deltas)
-
-
-def _status(result: Result, *, partial: bool) -> str:
-    if result.violations:
-        return "refused"
-    if partial:
-        return "partial"
-    if any(delta.outcome in {Outcome.DONE, Outcome.ALREADY} for delta in result.deltas):
-        return "applied"
-    return "drift" if result.has_differences else "in_sync"
-
-
-def _exit_code(result: Result, *, partial: bool) -> int:
-    if result.violations:
-        return RefusedError.exit_code
-    return CrmUnreachableError.exit_code if partial else 0
+    return outcome.came_to(ran, found, judged, planned)
 
 
 def _finished(setup: Setup, this: _Run, result: Result) -> Result:

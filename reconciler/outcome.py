@@ -1,0 +1,135 @@
+"""Add up what one run came to: counts that balance, a status, an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler import plan
+from reconciler.errors import CrmUnreachableError, RefusedError
+from reconciler.model import Action, Outcome
+from reconciler.result import BUCKETS, EVENT_BUCKETS, RECORD_BUCKETS, CalendarSeen, Result, Sum, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler import guard
+    from reconciler.judge import Judgement
+    from reconciler.limit import Limit
+    from reconciler.model import Delta, Finding, Plan, Window
+    from reconciler.observe import Observed
+
+KNOWN_GAP = 3
+"""Runs in a row that could not read a calendar, after which the gap is known: it no longer makes exit code 5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a run was: whose, when, over what, and how its calendars were read."""
+
+    job: str
+    run: str
+    dry_run: bool
+    window: Window
+    observed: tuple[Observed, ...]
+    may_be_blind: Limit
+
+
+def came_to(ran: Ran, found: Judgement, judged: guard.Judgement, planned: Plan) -> Result:
+    """Return the result of a run. `planned` holds the deltas with their outcomes."""
+    _recount(found, judged.deltas)
+    result = Result(
+        job=ran.job,
+        run=ran.run,
+        dry_run=ran.dry_run,
+        status="in_sync",
+        exit_code=0,
+        window=ran.window,
+        digest=planned.digest,
+        counts=_counts(ran, found, planned.deltas),
+        events=Sum(found.events_total, {name: found.events[name] for name in EVENT_BUCKETS}),
+        records=Sum(found.records_total, {name: found.records[name] for name in RECORD_BUCKETS}),
+        deltas=planned.deltas,
+        findings=_ordered(found.findings),
+        violations=judged.violations,
+        withheld=judged.withheld,
+        calendars=tuple(_calendar_seen(each, found) for each in ran.observed),
+    )
+    partial = _is_partial(ran, result)
+    return replace(result, status=_status(result, partial=partial), exit_code=_exit_code(result, partial=partial))
+
+
+def _recount(found: Judgement, deltas: Sequence[Delta]) -> None:
+    """Move what the guard withheld from its bucket to `held`."""
+    drafted = {plan.identity(proposal.delta): proposal for proposal in found.proposals}
+    for delta in deltas:
+        before = drafted[plan.identity(delta)]
+        if delta.outcome is not Outcome.HELD or before.delta.outcome is Outcome.HELD:
+            continue
+        has_record = before.pair.record is not None and delta.action is not Action.CREATE
+        has_event = before.pair.seen is not None and before.pair.seen.absence is None
+        for side, counts in ((found.pairs, True), (found.events, has_event), (found.records, has_record)):
+            if counts and side[delta.action.value]:
+                side[delta.action.value] -= 1
+                side["held"] += 1
+
+
+def _counts(ran: Ran, found: Judgement, deltas: Sequence[Delta]) -> dict[str, int]:
+    asked = [each for each in ran.observed if each.asked]
+    return {
+        "calendars": len(ran.observed),
+        "unobserved": sum(1 for each in asked if each.mode is None),
+        "events": found.events_total,
+        "records": found.records_total,
+        **{name: found.pairs[name] for name in BUCKETS},
+        "irrelevant": found.events["irrelevant"],
+        "quarantined": found.events["quarantined"],
+        "copies": found.events["copies"],
+        "strangers": found.records["strangers"],
+        "deferred": sum(1 for delta in deltas if delta.outcome is Outcome.DEFERRED),
+        "notify": 0,  # no write of this direction makes a provider mail anyone
+    }
+
+
+def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return each finding once, most urgent first."""
+    unique = {finding.key: finding for finding in found}
+    return tuple(sorted(unique.values(), key=lambda each: (each.severity.rank, each.kind, each.start or "", each.key)))
+
+
+def _calendar_seen(each: Observed, found: Judgement) -> CalendarSeen:
+    watched = each.watched
+    return CalendarSeen(
+        agent=watched.calendar.agent.email,
+        source=watched.calendar.source,
+        observed=each.mode is not None,
+        mode=each.mode.value if each.mode else None,
+        events=found.by_calendar.get(watched.id, 0),
+        why=each.why,
+        strikes=watched.strikes if each.mode is None else 0,
+        blind_since=watched.blind_since if each.mode is None else None,
+    )
+
+
+def _is_partial(ran: Ran, result: Result) -> bool:
+    """Tell whether something that was meant to be seen or done was not: exit code 5."""
+    asked = [each for each in ran.observed if each.asked]
+    newly = sum(1 for each in asked if each.mode is None and each.watched.strikes < KNOWN_GAP)
+    allowed = ran.may_be_blind.allowed(len(asked), len(asked))
+    return newly > allowed or bool(result.withheld) or bool(failed(result.deltas))
+
+
+def _status(result: Result, *, partial: bool) -> str:
+    if result.violations:
+        return "refused"
+    if partial:
+        return "partial"
+    if any(delta.outcome in {Outcome.DONE, Outcome.ALREADY} for delta in result.deltas):
+        return "applied"
+    return "drift" if result.has_differences else "in_sync"
+
+
+def _exit_code(result: Result, *, partial: bool) -> int:
+    if result.violations:
+        return RefusedError.exit_code
+    return CrmUnreachableError.exit_code if partial else 0
