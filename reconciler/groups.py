@@ -124,14 +124,15 @@ def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
     )
 
 
-def left_behind(agent: str, name: str, records: int) -> Finding:
-    """Say that the job names a calendar no more whose appointments the CRM still holds."""
+def left_behind(agent: str, name: str, records: int, *, has_left: bool) -> Finding:
+    """Say that nobody watches a calendar any more whose appointments the CRM still holds."""
+    cause = "This agent has left" if has_left else f"The job names the calendar {name} no more"
     return Finding(
         key=finding_key(Kind.COVERAGE_GAP, f"left behind:{agent}:{name}"),
         kind=Kind.COVERAGE_GAP,
         severity=Severity.HIGH,
         remedy=Remedy.HUMAN,
-        why=f"The job names the calendar {name} of {agent} no more; its {records} records are left alone until they are past.",
+        why=f"{cause}; {records} live records of it are left alone until they are past, or a person moves them.",
         agent=agent,
     )
 

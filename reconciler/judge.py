@@ -478,7 +478,7 @@ def _judged_event(
     """Judge one event without a link; None for one that is gone and that no record ever stood for."""
     seen, watched = sighting.seen, world.watched[sighting.calendar]
     pair = Pair(seen=seen, calendar=watched.calendar, calendar_id=sighting.calendar, record=None, link=None)
-    keyed = [one for key in seen.keys for one in by_key.get(key, ()) if one.record.presence is not Presence.ABSENT]
+    keyed = [one for key in seen.keys for one in by_key.get(key, ()) if _may_be_theirs(one.record, seen, world)]
     natural = _natural(connection, state, seen, owners) if not keyed and seen.absence is None else []
     spoken_for = frozenset(one.record.id for one in keyed if one.linked)
     pair = match.match(pair, Candidates([one.record for one in keyed], natural, spoken_for))
@@ -488,6 +488,13 @@ def _judged_event(
     verdict = decide.decide(pair, world.rules)
     counts = any(one.in_scope for one in keyed if pair.record and one.record.id == pair.record.id)
     return _Judged(pair, verdict, sighting.in_scope, record=counts, others=pair.candidates)
+
+
+def _may_be_theirs(record: Record, seen: Seen, world: World) -> bool:
+    """Leave out what is deleted and, where each agent has a row of a meeting, the other agents' rows."""
+    if record.presence is Presence.ABSENT:
+        return False
+    return not world.record_per_agent or record.fields.get("agent") == seen.fields.get("agent")
 
 
 def _natural(connection: Connection, state: State, seen: Seen, owners: frozenset[str]) -> list[Record]:

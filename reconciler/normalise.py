@@ -145,6 +145,18 @@ def source_keys(event: Event, calendar: Calendar) -> tuple[str, ...]:
     return tuple(dict.fromkeys(bounded_key(key) for key in keys))
 
 
+def own_keys(event: Event, calendar: Calendar, terms: Terms) -> tuple[str, ...]:
+    """Return the source keys of `event`; where each agent has a row of a meeting, ours is the one that names the agent."""
+    return _for_agent(source_keys(event, calendar), calendar, terms)
+
+
+def _for_agent(keys: Iterable[str], calendar: Calendar, terms: Terms) -> tuple[str, ...]:
+    plain = tuple(keys)
+    if not terms.record_per_agent:
+        return plain
+    return (*(bounded_key(f"{calendar.agent.email}|{key}") for key in plain), *plain)
+
+
 def _place(calendar: Calendar) -> str:
     """Name a calendar so that it is told from all others of its source: everybody has a primary one."""
     return calendar.agent.email if calendar.name == "primary" else calendar.name
@@ -216,7 +228,7 @@ def relevance(event: Event, calendar: Calendar, terms: Terms) -> str | None:
     """Return the first rule that makes `event` an appointment, None if it is nobody's business (DESIGN 6)."""
     if calendar.agent.role is not Role.AGENT:
         return None
-    if "linked" in terms.relevant and any(terms.key_known(key) for key in source_keys(event, calendar)):
+    if "linked" in terms.relevant and any(terms.key_known(key) for key in own_keys(event, calendar, terms)):
         return "linked"
     if _is_noise(event):
         return None
@@ -257,7 +269,7 @@ def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: 
     rule = relevance(event, calendar, terms) or ("linked" if linked else None)
     absence = Absence.CANCELLED if event.absence is None and event.status is Status.CANCELLED else event.absence
     if rule is None:
-        key = source_keys(event, calendar)[0]
+        key = own_keys(event, calendar, terms)[0]
         return Seen(event=event.id, span=event.span, digest=key_digest(key, terms.salt), absence=absence)
     fields = _fields(event, calendar, terms, zone)
     return Seen(
@@ -265,7 +277,7 @@ def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: 
         span=event.span,
         digest=digest(fields, terms.compare),
         meeting=meeting_of(event, calendar, terms),
-        keys=tuple(dict.fromkeys((*source_keys(event, calendar), *other_spellings(event)))),
+        keys=_for_agent(dict.fromkeys((*source_keys(event, calendar), *other_spellings(event))), calendar, terms),
         series=event.series,
         relevance=rule,
         fields=fields,

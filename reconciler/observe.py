@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.crm import Reader, Snapshot
-    from reconciler.model import Event, Record, Seen
+    from reconciler.model import Record, Seen
     from reconciler.sources import Source
 
 READERS = 16
@@ -362,14 +362,10 @@ def _terms(reading: Reading, watched: Watched, pull: Pull) -> Terms:
     """Return the terms with what the last snapshot knows of this pull's keys, asked once for all its events."""
     if "linked" not in reading.terms.relevant:
         return reading.terms
-    keys = {key for event in pull.events for key in _keys(event, watched.calendar)}
+    keys = {key for event in pull.events for key in normalise.own_keys(event, watched.calendar, reading.terms)}
     with reading.store.engine.connect() as connection:
         known = records.knows_key(connection, reading.store, keys)
     return replace(reading.terms, key_known=known.__contains__)
-
-
-def _keys(event: Event, calendar: Calendar) -> tuple[str, ...]:
-    return normalise.source_keys(event, calendar)
 
 
 def unreachable(error: CrmUnreachableError) -> str:

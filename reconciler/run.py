@@ -16,7 +16,7 @@ from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError, RefusedError, SnapshotError, UsageError
 from reconciler.findings import Context
 from reconciler.judge import Judgement, Proposal, World
-from reconciler.model import Action, Delta, Finding, Outcome, Plan, Shape, Window
+from reconciler.model import Action, AgentState, Delta, Finding, Outcome, Plan, Shape, Window
 from reconciler.normalise import Terms
 from reconciler.observe import Observed, Reading
 from reconciler.result import Result
@@ -276,9 +276,7 @@ def _judge(setup: Setup, this: _Run, shape: Shape) -> Judgement | None:
         mirror.read_whole_next(connection, found.reread)
     for each in this.observed:
         found.findings += _reading_findings(each, this.now)
-    with setup.state.begin() as connection:
-        for agent, name, count in compare.left_behind(connection, setup.state, world.watched):
-            found.findings.append(groups.left_behind(agent, name, count))
+    found.findings += _left_behind(setup, world)
     _count_quarantined(setup, this, found)
     return found
 
@@ -305,6 +303,15 @@ def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: S
         quarantined=frozenset((each.watched.id, event) for each in observed for event, _ in each.quarantined),
         record_per_agent=setup.job.crm.record_per == "agent",
     )
+
+
+def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:
+    """Yield what is to be said of calendars that are frozen for good: of agents who left, or named by the job no more."""
+    frozen = {number for number, one in world.watched.items() if one.calendar.agent.state is AgentState.LEFT}
+    with setup.state.begin() as connection:
+        held = compare.left_behind(connection, setup.state, world.watched.keys() - frozen)
+    for number, agent, name, count in held:
+        yield groups.left_behind(agent, name, count, has_left=number in frozen)
 
 
 def _agree(setup: Setup) -> Callable[[Sequence[judge.Agreed]], None]:
@@ -370,10 +377,16 @@ def _limits(setup: Setup) -> guard.Limits:
     )
 
 
+def _blind_agents(this: _Run) -> set[str]:
+    """Return the agents of whom at least one calendar was not observed."""
+    return {each.watched.calendar.agent.email for each in this.observed if each.mode is None}
+
+
 def _populations(this: _Run, found: Judgement) -> guard.Populations:
     events: dict[str, int] = {}
+    blind = _blind_agents(this)
     for each in this.observed:
-        if each.mode is not None:
+        if each.watched.calendar.agent.email not in blind:
             agent = each.watched.calendar.agent.email
             events[agent] = events.get(agent, 0) + found.by_calendar.get(each.watched.id, 0)
     return guard.Populations(
@@ -468,7 +481,7 @@ def _finished(setup: Setup, this: _Run, result: Result) -> Result:
 def _remember(
     connection: Connection, setup: Setup, this: _Run, result: Result, before: Mapping[str, tuple[datetime, int]]
 ) -> None:
-    blind = {each.watched.calendar.agent.email for each in this.observed if each.mode is None}
+    blind = _blind_agents(this)
     was_judged = not (this.refusal or this.blindness)
     ledger.save_findings(
         connection, setup.state, result.findings, before, this.now, lambda agent: was_judged and agent not in blind

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer as SqlInteger
-from sqlalchemy import Row, Select, and_, bindparam, case, exists, false, func, literal, not_, or_, select, true
+from sqlalchemy import Row, Select, and_, bindparam, case, false, func, literal, not_, or_, select, true
 
 from reconciler.model import Absence, Link, Presence, Record, Seen, Tier, Window
 from reconciler.normalise import key_digest
@@ -126,9 +126,11 @@ def weigh(connection: Connection, state: State) -> Iterator[Weighed]:
     """Compare all links in one pass over three indexes that hold all it takes; what agrees is counted, never fetched.
 
     Both counts are positive tests of their own: a pair that was lost between `clean` and `apart` would unbalance the run.
+    One row a calendar, so not streamed: behind a cursor PostgreSQL would plan for the first rows, not for all.
     """
     agrees = func.coalesce(_clean, false())
-    collect = func.array_agg if connection.dialect.name == "postgresql" else func.json_group_array
+    postgres = connection.dialect.name == "postgresql"
+    collect = func.array_agg if postgres else func.json_group_array
     query = (
         select(
             links.c.calendar,
@@ -138,11 +140,11 @@ def weigh(connection: Connection, state: State) -> Iterator[Weighed]:
             func.count().filter(records.c.presence == Presence.LIVE.value),
             collect(links.c.crm_id).filter(not_(agrees)),
         )
-        .select_from(_narrow)
+        .select_from(_joined if postgres else _narrow)
         .where(links.c.job == state.job)
         .group_by(links.c.calendar)
     )
-    for calendar, count, agreeing, recorded, live, ids in connection.execution_options(yield_per=100).execute(query):
+    for calendar, count, agreeing, recorded, live, ids in connection.execute(query):
         apart = codec.load(ids) if isinstance(ids, str) else ids or ()
         yield Weighed(calendar, count, agreeing, recorded, live, apart)
 
@@ -236,18 +238,18 @@ def linked_meetings(connection: Connection, state: State, meetings: Iterable[str
     return found
 
 
-def left_behind(connection: Connection, state: State, watched: Collection[int]) -> list[tuple[str, str, int]]:
-    """Return (agent, name, live records) of the calendars that hold links and that the job names no more."""
+def left_behind(connection: Connection, state: State, kept: Collection[int]) -> list[tuple[int, str, str, int]]:
+    """Return (calendar, agent, name, live records) of the calendars that hold links and are not `kept`."""
     known = connection.execute(select(calendars.c.id).where(calendars.c.job == state.job)).scalars()
     joined = links.join(calendars, calendars.c.id == links.c.calendar).join(
         records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id)
     )
-    query = select(calendars.c.agent, calendars.c.name, func.count()).select_from(joined)
-    found: list[tuple[str, str, int]] = []
-    for batch in batched(number for number in known if number not in watched):  # few: the rest is not looked at
+    query = select(calendars.c.id, calendars.c.agent, calendars.c.name, func.count()).select_from(joined)
+    found: list[tuple[int, str, str, int]] = []
+    for batch in batched(number for number in known if number not in kept):  # few: the rest is not looked at
         live = and_(links.c.job == state.job, links.c.calendar.in_(batch), records.c.presence == Presence.LIVE.value)
         rows = connection.execute(query.where(live).group_by(calendars.c.id, calendars.c.agent, calendars.c.name))
-        found += [(agent, name, count) for agent, name, count in rows]
+        found += [(number, agent, name, count) for number, agent, name, count in rows]
     return found
 
 
@@ -267,7 +269,7 @@ def unlinked_events(connection: Connection, state: State, scope: Scope) -> Itera
         not_(_blind(mirror.c.calendar, scope)),
         _touches(mirror, scope),
     )
-    for row in connection.execution_options(yield_per=1000).execute(query):
+    for row in connection.execute(query.execution_options(yield_per=1000)):
         seen = codec.seen_from(row.event, row.digest, row.meeting, row.absence, row.payload)
         yield Sighting(row.calendar, seen, in_scope=seen.absence is None)
 
@@ -313,7 +315,7 @@ def unlinked_records(connection: Connection, state: State, scope: Scope) -> Iter
         records.c.presence != Presence.ABSENT.value,
         _touches(records, scope),
     )
-    for row in connection.execution_options(yield_per=1000).execute(query):
+    for row in connection.execute(query.execution_options(yield_per=1000)):
         yield Unlinked(*row)
 
 
@@ -369,24 +371,27 @@ def records_in_scope(connection: Connection, state: State, scope: Scope) -> int:
 
 
 def crowded_records(connection: Connection, state: State, now: int, seconds: int) -> list[Record]:
-    """Return the live records that start within `seconds` of another one of their agent and have not started by `now`."""
-    one, other = records.alias("one"), records.alias("other")
-    beside = exists(other.c.crm_id).where(
-        other.c.agent == one.c.agent,
-        other.c.start_at.between(one.c.start_at - seconds, one.c.start_at + seconds),
-        other.c.start_at >= now,
-        other.c.crm_id != one.c.crm_id,
-        other.c.job == state.job,
-        other.c.presence == Presence.LIVE.value,
+    """Return the live records yet to start that begin within `seconds` of another one of their agent.
+
+    Each is compared with the one before it in its index: linear on every database, whatever it plans.
+    """
+    over: dict[str, Any] = {"partition_by": records.c.agent, "order_by": (records.c.start_at, records.c.crm_id)}
+    ordered = (
+        select(
+            records.c.crm_id,
+            func.lag(records.c.crm_id).over(**over).label("previous"),
+            (records.c.start_at - func.lag(records.c.start_at).over(**over)).label("gap"),
+        )
+        .where(
+            records.c.job == state.job,
+            records.c.agent.is_not(None),
+            records.c.presence == Presence.LIVE.value,
+            records.c.start_at >= now,
+        )
+        .subquery()
     )
-    query = select(one.c.crm_id).where(
-        one.c.job == state.job,
-        one.c.agent.is_not(None),
-        one.c.presence == Presence.LIVE.value,
-        one.c.start_at >= now,
-        beside,
-    )
-    return by_ids(connection, state, list(connection.execute(query).scalars()))
+    close = connection.execute(select(ordered.c.crm_id, ordered.c.previous).where(ordered.c.gap <= seconds))
+    return by_ids(connection, state, dict.fromkeys(crm_id for pair in close for crm_id in pair))
 
 
 def by_ids(connection: Connection, state: State, ids: Iterable[str]) -> list[Record]:
@@ -400,25 +405,24 @@ def by_ids(connection: Connection, state: State, ids: Iterable[str]) -> list[Rec
 
 
 def crowded_calendars(connection: Connection, state: State, scope: Scope, now: int, seconds: int) -> set[int]:
-    """Return the observed calendars in which a busy event begins at least `seconds` before another one ends."""
-    one, other = mirror.alias("one"), mirror.alias("other")
-    during = exists(other.c.event).where(
-        other.c.calendar == one.c.calendar,
-        other.c.from_at.between(one.c.from_at, one.c.to_at - seconds),
-        other.c.event != one.c.event,
-        *_is_busy(other, state, scope, now),
-    )
-    query = select(one.c.calendar).where(*_is_busy(one, state, scope, now), during).distinct()
+    """Return the observed calendars in which a busy event begins at least `seconds` before another one ends.
+
+    Neighbours tell: an event that reaches into a later one reaches into all that begin in between.
+    """
+    over: dict[str, Any] = {"partition_by": mirror.c.calendar, "order_by": mirror.c.from_at}
+    reach = (func.lag(mirror.c.to_at).over(**over) - mirror.c.from_at).label("reach")
+    ordered = select(mirror.c.calendar, reach).where(*_is_busy(state, scope, now)).subquery()
+    query = select(ordered.c.calendar).where(ordered.c.reach >= seconds).distinct()
     return set(connection.execute(query).scalars()) - set(scope.blind)
 
 
-def _is_busy(table: Any, state: State, scope: Scope, now: int) -> tuple[ColumnElement[bool], ...]:  # noqa: ANN401  # mirror, or an alias of it
+def _is_busy(state: State, scope: Scope, now: int) -> tuple[ColumnElement[bool], ...]:
     return (
-        table.c.job == state.job,
-        table.c.busy == true(),
-        table.c.absence.is_(None),
-        table.c.to_at > now,
-        table.c.from_at < scope.end,
+        mirror.c.job == state.job,
+        mirror.c.busy == true(),
+        mirror.c.absence.is_(None),
+        mirror.c.to_at > now,
+        mirror.c.from_at < scope.end,
     )
 
 
@@ -428,7 +432,7 @@ def busy_events(
     """Return all busy events to come of `calendars`, as far as they were observed."""
     found = []
     for batch in batched(sorted(set(calendars) - set(scope.blind))):
-        query = _select_seen().where(mirror.c.calendar.in_(batch), *_is_busy(mirror, state, scope, now))
+        query = _select_seen().where(mirror.c.calendar.in_(batch), *_is_busy(state, scope, now))
         found += [_sighting(row) for row in connection.execute(query)]
     return found
 

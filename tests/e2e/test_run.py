@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from reconciler import observe
 from reconciler.assembly import assemble
 from reconciler.config import load
@@ -19,23 +20,10 @@ from reconciler.model import Fields
 from reconciler.result import Result
 from reconciler.run import Options, run
 from reconciler.store.database import run_lock
-
 from tests.e2e.world import CLIENT, NOW, World, calendar, event, kinds, planned
 
 ANN, BOB = "ann@acme.example", "bob@acme.example"
 Make = Callable[..., World]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    def make_world(**settings: Any) -> World:
-        state = "sqlite:///state.db"
-        if request.param == "postgres":
-            environ = {"STATE": request.getfixturevalue("postgres_database")()}
-            return World(tmp_path, state="env:STATE", environ=environ, **settings)
-        return World(tmp_path, state=state, **settings)
-
-    return make_world
 
 
 # ---- promise 1: running again with nothing changed plans nothing and writes nothing ---------------------------------
@@ -472,7 +460,7 @@ def test_one_meeting_on_two_calendars_is_one_record(make: Make) -> None:
 
 def test_a_meeting_moved_between_calendars_changes_its_owner_and_is_not_cancelled(make: Make) -> None:
     world = make(agents=(ANN, BOB))
-    shared = f"ORGANIZER:mailto:office@acme.example\r\n"
+    shared = "ORGANIZER:mailto:office@acme.example\r\n"
     world.write(ANN, event("m", extra=shared))
     world.run()
     world.write(ANN, event("m", extra=shared + "STATUS:CANCELLED\r\n"))

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from reconciler.assembly import assemble
 from reconciler.config import load
 from reconciler.result import Result
 from reconciler.run import Options, Setup, run
 from reconciler.store.schema import journal, links
-from sqlalchemy import select
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
 LONG_AGO = "20261101T000000Z"
