@@ -127,6 +127,21 @@ def upgrade(engine: Engine) -> None:
             raise StateError(f"The state database was made by another version of this program: {error}.") from None
 
 
+def analyse(engine: Engine) -> None:
+    """Let PostgreSQL look at large tables that changed much since it last did; without, it takes them for empty.
+
+    Its own housekeeping comes once a minute: too late for the run that filled them. SQLite's plans need no statistics.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    changed = "n_mod_since_analyze > 1000 AND n_mod_since_analyze * 5 > n_live_tup"
+    large = "schemaname = current_schema() AND relname IN ('links', 'mirror', 'records')"
+    with engine.begin() as connection:
+        query = text(f"SELECT relname FROM pg_stat_user_tables WHERE {large} AND {changed}")  # noqa: S608  # our own words
+        for name in connection.execute(query).scalars().all():
+            connection.execute(text(f"ANALYZE {name}"))
+
+
 # ---- statements -----------------------------------------------------------------------------------------------------
 
 
@@ -204,4 +219,4 @@ def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": number})
 
 
-__all__ = ["HEAD", "Connection", "batched", "open_engine", "reason", "run_lock", "schema", "upgrade", "upsert", "where"]
+__all__ = ["HEAD", "Connection", "analyse", "batched", "open_engine", "reason", "run_lock", "schema", "upgrade", "upsert", "where"]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, sel
 from reconciler.errors import StateError
 from reconciler.model import Calendar, Cursor, Quarantined, Shape, Window
 from reconciler.store import codec
-from reconciler.store.database import open_engine
+from reconciler.store.database import analyse, open_engine
 from reconciler.store.schema import calendars, chunks, cursors, jobs, links, mirror, records, runs
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class State:
 
     def reading(self) -> Any:  # noqa: ANN401  # SQLAlchemy's own context manager of a Connection
         """Open one view of the state that stands still, whatever is written meanwhile."""
+        analyse(self.engine)
         stable = self.engine.dialect.name == "postgresql"  # SQLite's transactions are stable by themselves
         engine = self.engine.execution_options(isolation_level="REPEATABLE READ") if stable else self.engine
         return engine.connect()
