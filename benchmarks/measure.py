@@ -36,7 +36,7 @@ def tell(took: Took, **facts: object) -> None:
 
 
 def _peak_mb() -> float:
-    """Return the most memory this program held; what its parent held before it started does not count, where Linux tells."""
+    """Return the most memory this program held; on Linux without what its parent held before it started."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     peaks = [float(line.split()[1]) for line in lines if line.startswith("VmHWM")]

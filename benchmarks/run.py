@@ -75,15 +75,23 @@ def _lines(path: str) -> list[str]:
 
 
 def main(sizes: list[int]) -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        _write("starting", None, starting.waits(Path(folder)))
+    for size in sizes:
+        _write("sizes", str(size), measured(size) | machine())
+    print((HERE / "RESULTS.md").read_text(encoding="utf-8"))
+
+
+def _write(part: str, size: str | None, found: dict[str, Any]) -> None:
+    """Put new figures among those that are kept, and RESULTS.md beside them."""
     path = HERE / "results.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"sizes": {}}
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        kept["starting"] = starting.waits(Path(folder))
-    for size in sizes:
-        kept["sizes"][str(size)] = measured(size) | machine()
-        path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-        (HERE / "RESULTS.md").write_text(report.markdown(kept), encoding="utf-8")
-    print(report.markdown(kept))
+    if size is None:
+        kept[part] = found
+    else:
+        kept[part][size] = found
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    (HERE / "RESULTS.md").write_text(report.markdown(kept), encoding="utf-8")
 
 
 if __name__ == "__main__":
