@@ -91,7 +91,7 @@ def _send(delta: Delta, writer: Writer) -> Written:
 
 
 def _verified(delta: Delta, written: Written) -> Written:
-    """Compare what the CRM kept with what was meant: an hour's difference is a failure, however happily it was accepted."""
+    """Compare what the CRM kept with what was meant: an hour's difference is a failure, however it was accepted."""
     if written.outcome is not Outcome.DONE or written.record is None:
         return written
     wrong = _kept_differently(delta, written.record)
@@ -179,7 +179,7 @@ def _holds(record: Record, after: Fields) -> bool:
 def _agree_later(
     connection: Connection, state: State, intent: Mapping[str, Any], record: Record | None, scope: Scope
 ) -> None:
-    """Refresh the base from a write that was confirmed by looking it up; it stays open until both sides are compared."""
+    """Refresh the base from a write that was confirmed by looking it up; it is open until both sides are compared."""
     if intent["action"] == Action.DELETE:
         ledger.drop_links(connection, state, [intent["crm_id"]])
         return

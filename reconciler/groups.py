@@ -46,7 +46,7 @@ def _some(ids: list[str]) -> str:
     return "CRM " + ", ".join(ids[:SHOWN]) + more
 
 
-def duplicated(group: tuple[Record, ...], context: Context) -> Finding:
+def duplicated(group: tuple[Record, ...]) -> Finding:
     """Name records that seem to stand for one appointment. Never fixed by itself: either may carry notes."""
     ids = [record.id for record in group]
     origins = sorted({record.origin for record in group if record.origin})
@@ -57,7 +57,8 @@ def duplicated(group: tuple[Record, ...], context: Context) -> Finding:
         kind=Kind.DUPLICATE_IN_CRM,
         severity=SEVERITY[Kind.DUPLICATE_IN_CRM],
         remedy=Remedy.HUMAN,
-        why=f"Records {', '.join(ids)} have the same owner and time, and a client or key in common{wrote}; nothing was changed.",
+        why=f"Records {', '.join(ids)} have the same owner and time, and a client or key in common{wrote}; "
+        "nothing was changed.",
         agent=_text(first, "agent"),
         crm_id=first.id,
         fields=_apart(group),
@@ -88,7 +89,7 @@ def double_booked(agent: str, one: Seen, other: Seen, context: Context) -> Findi
         kind=Kind.DOUBLE_BOOKED_AGENT,
         severity=findings.severity_at(Kind.DOUBLE_BOOKED_AGENT, start, context.now),
         remedy=Remedy.HUMAN,
-        why=f"Two appointments overlap: {_when(first)} and {_when(second)} (events {first.event} and {second.event}).",
+        why=f"Two appointments overlap: {_when(first)} and {_when(second)}.",
         agent=agent,
         event=second.event,
         start=start,

@@ -549,7 +549,7 @@ def _groups(connection: Connection, state: State, world: World, found: Judgement
     now = codec.epoch(world.context.now)
     crowded = compare.crowded_records(connection, state, now, int(patterns.SAME_TIME.total_seconds()))
     ours = [record for record in crowded if record.fields.get("agent") in world.people]
-    found.findings += [groups.duplicated(group, world.context) for group in patterns.duplicates(ours)]
+    found.findings += [groups.duplicated(group) for group in patterns.duplicates(ours)]
     for busy in _busy(connection, state, world, now):
         found.findings += [groups.double_booked(*clash, world.context) for clash in patterns.double_bookings(busy)]
 

@@ -146,7 +146,7 @@ def source_keys(event: Event, calendar: Calendar) -> tuple[str, ...]:
 
 
 def own_keys(event: Event, calendar: Calendar, terms: Terms) -> tuple[str, ...]:
-    """Return the source keys of `event`; where each agent has a row of a meeting, ours is the one that names the agent."""
+    """Return the source keys of `event`; where each agent has a row of a meeting, ours names the agent."""
     return _for_agent(source_keys(event, calendar), calendar, terms)
 
 

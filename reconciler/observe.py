@@ -38,7 +38,7 @@ AHEAD = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """How one calendar was read in this run; `mode` is None when it was not, `asked` is false when it was not meant to be."""
+    """How one calendar was read in this run. `mode` is None when it was not, `asked` is false when that was meant."""
 
     watched: Watched
     mode: Mode | None
@@ -95,7 +95,7 @@ def _was_whole_today(known: records.Known, now: datetime) -> bool:
 
 
 def _catch_up(store: State, snapshot: Snapshot, compare: tuple[str, ...], known: records.Known, now: datetime) -> None:
-    """Read what changed since the last read. A row that was deleted shows at the next whole read, or when it is written."""
+    """Read what changed since the last read. A deleted row shows at the next whole read, or when it is written."""
     since = (known.read_at or now) - OVERLAP
     for batch in batched(snapshot.changed_since(since)):
         with store.begin() as connection:
@@ -138,8 +138,9 @@ def look_up(store: State, found: Iterable[Record], compare: tuple[str, ...], wan
 
 def _collapse(total: int, before: int, job: str) -> str:
     return (
-        f"The CRM shows {total} records where the last complete snapshot had {before}: that is no change, that is a hole "
-        f"(a permission, a filter, a table half restored). Nothing was planned. If it is right, run `reconcile state rebind {job}`."
+        f"The CRM shows {total} records where the last complete snapshot had {before}: that is no change, that is a "
+        "hole (a permission, a filter, a table half restored). Nothing was planned. If it is right, run "
+        f"`reconcile state rebind {job}`."
     )
 
 
@@ -161,6 +162,7 @@ class Reading:
     now: datetime
     evidence_after: Mapping[str, timedelta] = field(default_factory=dict)
     full: bool = False
+    dry_run: bool = False
     only: frozenset[str] | None = None
     freshness: timedelta = timedelta()
     is_late: Callable[[], bool] = lambda: False
@@ -326,11 +328,9 @@ def _touched(reading: Reading, quiet: Iterable[tuple[Watched, Pull]]) -> Iterato
 
 
 def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -> Observed:
-    """Commit one read: rows and cursor together. A read that lost the race against another process is as good as its winner's."""
+    """Commit one read: rows and cursor together. A read that lost the race is as good as its winner's."""
     if isinstance(outcome, Unobserved):
-        with reading.store.begin() as connection:
-            struck = state.strike(connection, watched, outcome.why, reading.now)
-        return Observed(watched=struck, mode=None, why=outcome.why, zone=watched.zone)
+        return Observed(watched=_struck(reading, watched, outcome.why), mode=None, why=outcome.why, zone=watched.zone)
     pull = _scoped(reading, watched, outcome)
     with reading.store.begin() as connection:
         before = rows.rows_of(connection, reading.store, watched.id)
@@ -338,6 +338,14 @@ def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -
         rows.commit_pull(connection, reading.store, watched, pull, before, after)
     entries = tuple((entry.id, entry.why) for entry in pull.quarantined)
     return Observed(watched=watched, mode=pull.mode, zone=pull.zone, quarantined=entries)
+
+
+def _struck(reading: Reading, watched: Watched, why: str) -> Watched:
+    """Count a failed read against its calendar; a look by hand does not make a gap known, so a dry run counts none."""
+    if reading.dry_run:
+        return watched
+    with reading.store.begin() as connection:
+        return state.strike(connection, watched, why, reading.now)
 
 
 def _folded(

@@ -234,6 +234,7 @@ def _reading(setup: Setup, options: Options, this: _Run, shape: Shape) -> Readin
             if source.kind == "ics" and source.absence == "evidence"
         },
         full=options.full,
+        dry_run=setup.writer is None,
         only=options.only,
         freshness=setup.job.run.freshness,
         is_late=_is_late(setup, this),
@@ -306,7 +307,7 @@ def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: S
 
 
 def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:
-    """Yield what is to be said of calendars that are frozen for good: of agents who left, or named by the job no more."""
+    """Yield what is to be said of calendars that are frozen for good: of agents who left, or no longer named."""
     frozen = {number for number, one in world.watched.items() if one.calendar.agent.state is AgentState.LEFT}
     with setup.state.begin() as connection:
         held = compare.left_behind(connection, setup.state, world.watched.keys() - frozen)
@@ -488,13 +489,5 @@ def _remember(
     )
     if was_judged:
         ledger.forget_past(connection, setup.state, this.window.start)
-    state.end_run(
-        connection,
-        setup.state,
-        this.id,
-        setup.clock(),
-        status=result.status,
-        exit_code=result.exit_code,
-        digest=result.digest,
-        counts=result.counts,
-    )
+    ended = state.Ended(result.status, result.exit_code, result.digest, result.counts)
+    state.end_run(connection, setup.state, this.id, setup.clock(), ended)

@@ -48,7 +48,7 @@ class Snapshot(Protocol):
     """The CRM as read at one instant, in one read-only transaction that is closed with the context."""
 
     def chunks(self, window: Window) -> Iterator[Chunk]:
-        """Yield every row that touches `window`, in chunks. A short read raises CrmUnreachableError or SnapshotError."""
+        """Yield the rows that touch `window`, in chunks. A short read raises CrmUnreachableError or SnapshotError."""
         ...
 
     def by_ids(self, ids: Iterable[str]) -> Sequence[Record]:

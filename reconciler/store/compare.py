@@ -1,4 +1,4 @@
-"""What plain equality can tell, told set-wise: what agrees is counted where it lies, only the rest is handed out pair by pair."""
+"""What plain equality can tell, told set-wise: what agrees is counted where it lies, the rest is handed out."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Unequal:
 
 
 def _blind(column: ColumnElement[int], scope: Scope) -> ColumnElement[bool]:
-    """Test for unobserved calendars; their numbers are written into the statement, so that no limit on parameters bites."""
+    """Test for unobserved calendars; their numbers stand in the statement, so that no limit on parameters bites."""
     if not scope.blind:
         return false()
     return column.in_(bindparam("blind", sorted(scope.blind), expanding=True, literal_execute=True, type_=SqlInteger()))
@@ -112,7 +112,7 @@ _clean = and_(
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """The links of one calendar: how many there are, agree, lead to a record, to a live one; the records of those apart."""
+    """The links of one calendar: how many there are, agree, lead to a record, to a live one; who is apart."""
 
     calendar: int
     links: int
@@ -125,7 +125,7 @@ class Weighed:
 def weigh(connection: Connection, state: State) -> Iterator[Weighed]:
     """Compare all links in one pass over three indexes that hold all it takes; what agrees is counted, never fetched.
 
-    Both counts are positive tests of their own: a pair that was lost between `clean` and `apart` would unbalance the run.
+    Both counts are positive tests of their own: a pair lost between `clean` and `apart` would unbalance the run.
     One row a calendar, so not streamed: behind a cursor PostgreSQL would plan for the first rows, not for all.
     """
     agrees = func.coalesce(_clean, false())
@@ -159,10 +159,12 @@ def unequal(connection: Connection, state: State, scope: Scope, ids: Iterable[st
 
 def _select_pairs() -> Select[Any]:
     return select(
-        links.c.calendar, links.c.event, links.c.crm_id, links.c.meeting, links.c.tier, links.c.base, links.c.version, links.c.cancelled_by_us,
+        links.c.calendar, links.c.event, links.c.crm_id, links.c.meeting, links.c.tier, links.c.base,
+        links.c.version, links.c.cancelled_by_us,
         mirror.c.digest, mirror.c.meeting.label("now"), mirror.c.absence, mirror.c.payload, mirror.c.elected,
         mirror.c.from_at, mirror.c.to_at,
-        records.c.presence, records.c.payload.label("record"), records.c.from_at.label("r_from"), records.c.to_at.label("r_to"),
+        records.c.presence, records.c.payload.label("record"),
+        records.c.from_at.label("r_from"), records.c.to_at.label("r_to"),
     ).select_from(_joined)  # fmt: skip
 
 
@@ -257,7 +259,7 @@ def left_behind(connection: Connection, state: State, kept: Collection[int]) -> 
 
 
 def unlinked_events(connection: Connection, state: State, scope: Scope) -> Iterator[Sighting]:
-    """Yield the relevant events of observed calendars in the window that have no link, those gone with evidence included."""
+    """Yield the relevant events of observed calendars in the window without a link, also those gone with evidence."""
     query = select(
         mirror.c.calendar, mirror.c.event, mirror.c.digest, mirror.c.meeting, mirror.c.absence, mirror.c.payload
     ).where(

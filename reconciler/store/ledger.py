@@ -83,19 +83,19 @@ def _unlink(connection: Connection, state: State, ids: Sequence[str]) -> None:
 
 
 def forget_past(connection: Connection, state: State, before: datetime) -> int:
-    """Drop links of which both sides ended before the window, and gone events that no link holds; return how many links."""
+    """Drop links of which both sides ended before the window, and past events without one; return how many links."""
     past = codec.epoch(before)
-    event_left = ~exists().where(
+    record_left = ~exists(records.c.crm_id).where(
+        records.c.job == links.c.job, records.c.crm_id == links.c.crm_id, records.c.to_at > past
+    )
+    event_left = ~exists(mirror.c.event).where(
         mirror.c.job == links.c.job,
         mirror.c.calendar == links.c.calendar,
         mirror.c.event == links.c.event,
         mirror.c.to_at > past,
     )
-    record_left = ~exists().where(
-        records.c.job == links.c.job, records.c.crm_id == links.c.crm_id, records.c.to_at > past
-    )
     old = list(
-        connection.execute(select(links.c.crm_id).where(links.c.job == state.job, event_left, record_left)).scalars()
+        connection.execute(select(links.c.crm_id).where(links.c.job == state.job, record_left, event_left)).scalars()
     )
     drop_links(connection, state, old)
     unheld = and_(mirror.c.job == state.job, mirror.c.linked.is_(False), mirror.c.to_at <= past)
@@ -207,7 +207,7 @@ def save_plan(
 def find_plans(
     connection: Connection, state: State, prefix: str
 ) -> list[tuple[str, frozenset[str], datetime, str | None]]:
-    """Return the stored plans whose digest starts with `prefix`: digest, identities of deltas, when made, run that used it."""
+    """Return stored plans by the start of their digest: digest, delta identities, when made, run that used it."""
     query = select(plans.c.digest, plans.c.identities, plans.c.made_at, plans.c.used_by)
     rows = connection.execute(
         query.where(plans.c.job == state.job, func.substr(plans.c.digest, 1, len(prefix)) == prefix)
@@ -245,8 +245,10 @@ def save_findings(
     now: datetime,
     is_judged: Callable[[str | None], bool] = lambda _: True,
 ) -> None:
-    """Write what was found now; what was open and is not found any more is resolved, where `is_judged` says of its agent
-    that this run could have found it."""
+    """Write what was found now; what was open and is not found any more is resolved.
+
+    `is_judged` says of an agent whether this run could have found it: what nobody looked at stays open.
+    """
     stamp = codec.epoch(now)
     rows = [_finding_row(state, finding, before.get(finding.key), stamp) for finding in found]
     upsert(connection, findings, rows)

@@ -56,7 +56,7 @@ def commit_pull(
     before: Mapping[str, Seen],
     after: Mapping[str, Seen],
 ) -> bool:
-    """Commit one read: cursor, rows and health together. False when another process committed first: nothing is written."""
+    """Commit one read: cursor, rows and health together. False, and nothing written, when another process was first."""
     if not _swap_cursor(connection, watched, pull):
         return False
     changed = [seen for event, seen in after.items() if before.get(event) != seen]
@@ -212,7 +212,7 @@ def copies_of(connection: Connection, state: State, meeting: str) -> list[Copy]:
 
 
 def retire(connection: Connection, state: State, kept: Collection[int]) -> None:
-    """Let calendars that the job names no more speak for nothing: what they showed is unseen until they are read again."""
+    """Let calendars that the job names no more speak for nothing: what they showed is unseen from now on."""
     read = select(calendars.c.id).join(cursors, cursors.c.calendar == calendars.c.id)
     before = connection.execute(read.where(calendars.c.job == state.job, cursors.c.scope != "")).scalars()
     for number in set(before) - set(kept):

@@ -99,7 +99,7 @@ def complete(
     fingerprint: str,
     now: datetime,
 ) -> None:
-    """Note that the CRM was read whole: what its chunks no longer hold (`stale`), or did not show at all, is dropped."""
+    """Note that the CRM was read whole: what its chunks no longer hold (`stale`) or did not show is dropped."""
     before = set(connection.execute(select(chunks.c.first).where(chunks.c.job == state.job)).scalars())
     for chunk, ids in stale.items():
         _drop_from(connection, state, chunk, ids)
@@ -118,7 +118,7 @@ def _drop_from(connection: Connection, state: State, chunk: str, ids: Iterable[s
         connection.execute(delete(records).where(left))
 
 
-def _note_read(connection: Connection, state: State, now: datetime, **values: Any) -> None:
+def _note_read(connection: Connection, state: State, now: datetime, **values: str | int) -> None:
     connection.execute(update(jobs).where(jobs.c.id == state.job).values(read_at=codec.epoch(now), **values))
 
 
@@ -186,7 +186,7 @@ def knows_key(connection: Connection, state: State, keys: Iterable[str]) -> set[
 
 
 def by_key(connection: Connection, state: State, keys: Iterable[str], scope: Scope) -> dict[str, list[Candidate]]:
-    """Return the known records under each of `keys`; one whose own event is no longer there is free to be linked anew."""
+    """Return the known records under each of `keys`; one whose own event is gone is free to be linked anew."""
     marks = {key_digest(key, state.salt): key for key in keys}
     columns = (records.c.key, records.c.crm_id, records.c.presence, records.c.payload, records.c.linked)
     alive = mirror.c.absence.is_(None) & mirror.c.event.is_not(None)

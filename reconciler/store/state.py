@@ -79,7 +79,8 @@ def bind(connection: Connection, state: State, crm: str) -> None:
     elif bound != crm:
         raise StateError(
             f"The state of {state.name} was built against the CRM {bound}, this job names {crm}. Nothing was done: "
-            f"if the CRM only moved, run `reconcile state rebind {state.name}`; if it is another one, give it another state."
+            f"if the CRM only moved, run `reconcile state rebind {state.name}`; if it is another one, give it another "
+            "state."
         )
 
 
@@ -193,24 +194,24 @@ def begin_run(connection: Connection, state: State, run: str, now: datetime) -> 
     return epoch
 
 
-def end_run(
-    connection: Connection,
-    state: State,
-    run: str,
-    now: datetime,
-    *,
-    status: str,
-    exit_code: int,
-    digest: str,
-    counts: Mapping[str, int],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended."""
+
+    status: str
+    exit_code: int
+    digest: str
+    counts: Mapping[str, int]
+
+
+def end_run(connection: Connection, state: State, run: str, now: datetime, how: Ended) -> None:
     """Note how a run ended."""
     ended = {
         "finished_at": codec.epoch(now),
-        "status": status,
-        "exit_code": exit_code,
-        "digest": digest,
-        "counts": codec.dump(dict(counts)),
+        "status": how.status,
+        "exit_code": how.exit_code,
+        "digest": how.digest,
+        "counts": codec.dump(dict(how.counts)),
     }
     connection.execute(update(runs).where(runs.c.job == state.job, runs.c.id == run).values(ended))
 

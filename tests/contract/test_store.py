@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import select, text
+
 from reconciler.errors import ConfigError, LockedError, StateError
 from reconciler.model import (
     Action,
@@ -37,9 +39,9 @@ from reconciler.normalise import digest
 from reconciler.store import codec, compare, ledger, mirror, records, state
 from reconciler.store.compare import Scope
 from reconciler.store.database import run_lock
-from reconciler.store.schema import metadata, mirror as mirror_table
+from reconciler.store.schema import metadata
+from reconciler.store.schema import mirror as mirror_table
 from reconciler.store.state import State, Watched, open_state
-from sqlalchemy import select, text
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
 WINDOW = Window.around(NOW, timedelta(days=7), timedelta(days=60))

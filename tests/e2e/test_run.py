@@ -147,7 +147,7 @@ class _Around:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.writer, name)
 
 
@@ -219,6 +219,13 @@ def test_a_known_gap_stays_in_the_report_and_leaves_the_exit_code(make: Make) ->
     codes = [world.run().exit_code for _ in range(4)]
     assert codes == [5, 5, 0, 0]
     assert kinds(world.run()) == ["coverage_gap"]
+
+
+def test_looking_by_hand_does_not_make_a_gap_known(make: Make) -> None:
+    world = make()
+    world.file(ANN).unlink()
+    assert [world.dry().exit_code for _ in range(4)] == [5, 5, 5, 5]
+    assert world.run().exit_code == 5
 
 
 def test_an_unreachable_crm_plans_nothing_while_calendars_are_still_read(make: Make) -> None:
