@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler import normalise
-from reconciler.judge import Proposal, agreed
+from reconciler.agreement import agreed
+from reconciler.judgement import Proposal
 from reconciler.model import Action, Delta, Fields, Link, Outcome, Pair, Presence, Record, Tier
 from reconciler.plan import identity
 from reconciler.store import compare, ledger, records
@@ -68,6 +69,7 @@ def _applied(delta: Delta, proposal: Proposal, applying: Applying) -> Delta:
         number = ledger.intend(connection, applying.state, applying.run, applying.epoch, delta, applying.clock())
     written = _verified(delta, _send(delta, applying.writer))
     with applying.state.begin() as connection:
+        written = _fair(connection, delta, written, applying.state)
         crm_id = written.record.id if written.record else delta.crm_id
         ledger.settle(connection, number, written.outcome, written.why, crm_id)
         if written.record is not None:
@@ -75,6 +77,16 @@ def _applied(delta: Delta, proposal: Proposal, applying: Applying) -> Delta:
         if written.outcome in {Outcome.DONE, Outcome.ALREADY}:
             _agree(connection, delta, proposal, written.record, applying)
     return replace(delta, outcome=written.outcome, why=written.why, crm_id=crm_id)
+
+
+def _fair(connection: Connection, delta: Delta, written: Written, state: State) -> Written:
+    """Leave a record that was there already to the event that has it: a create must not take another one's."""
+    if delta.action is not Action.CREATE or written.outcome is not Outcome.ALREADY or written.record is None:
+        return written
+    place = ledger.place_of(connection, state, written.record.id)
+    if place in {None, (delta.calendar_id, delta.event)}:
+        return written
+    return replace(written, outcome=Outcome.CONFLICT, why="the record that is there belongs to another appointment")
 
 
 def _send(delta: Delta, writer: Writer) -> Written:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler import judge
+from reconciler import findings
 from reconciler.model import Mode
 from reconciler.observe import Observed
+from reconciler.pairing import judged_event, judged_link, judged_record, records_by_key, stranger
 from reconciler.run import Setup, world_of
-from reconciler.store import ledger, state
+from reconciler.store import compare, ledger, records, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.findings import Outlook
+    from reconciler.judgement import Judged, World
     from reconciler.model import Pair, Verdict
+    from reconciler.store.compare import Sighting
+    from reconciler.store.database import Connection
+    from reconciler.store.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,40 @@ def explain(setup: Setup, key: str) -> Explanation | None:
             return None
         observed = [_as_last_read(each) for each in state.watch(connection, setup.state, setup.directory.calendars)]
         world = world_of(setup, observed, setup.clock(), shape)
-        found = judge.explain(connection, setup.state, world, key)
+        finding = ledger.find_finding(connection, setup.state, key)
+        found = _named(connection, setup.state, world, key, finding)
         if found is None:
             return None
         name, record = _source_key(found.pair), found.pair.record
         history = ledger.history(connection, setup.state, name or key, record.id if record else None)
-        return Explanation(
-            key, found.pair, found.verdict, found.outlook, history, ledger.find_finding(connection, setup.state, key)
-        )
+        outlook = findings.outlook(found.pair, found.verdict, world.context)
+        return Explanation(key, found.pair, found.verdict, outlook, history, finding)
+
+
+def _named(
+    connection: Connection, store: State, world: World, key: str, finding: dict[str, Any] | None
+) -> Judged | None:
+    """Judge what a finding, a source key or a CRM id names, as it was last observed."""
+    crm_id, event = (finding["crm_id"], finding["event"]) if finding else (key, None)
+    sighting = compare.one_event(connection, store, event=event) if event else None
+    sighting = sighting or compare.one_event(connection, store, key=key)
+    link = compare.one_link(connection, store, world.scope, crm_id=crm_id) if crm_id else None
+    if link is None and sighting is not None:
+        link = compare.one_link(connection, store, world.scope, event=sighting.seen.event)
+    if link is not None:
+        return judged_link(link, link.sighting or sighting, world)
+    return _unlinked(connection, store, world, crm_id, sighting)
+
+
+def _unlinked(
+    connection: Connection, store: State, world: World, crm_id: str | None, sighting: Sighting | None
+) -> Judged | None:
+    if sighting is not None and sighting.seen.relevance is not None and sighting.calendar in world.watched:
+        by_key = records_by_key(connection, store, world.scope, [sighting.seen], lambda _: ())
+        owners = records.agents_with_unlinked(connection, store)
+        return judged_event(connection, store, world, sighting, by_key, owners)
+    record = compare.one_record(connection, store, crm_id) if crm_id else None
+    return judged_record(record, world) or stranger(record) if record else None
 
 
 def _as_last_read(watched: state.Watched) -> Observed:

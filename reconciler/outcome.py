@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler import guard
-    from reconciler.judge import Judgement
+    from reconciler.judgement import Judgement
     from reconciler.limit import Limit
     from reconciler.model import Delta, Finding, Plan, Window
     from reconciler.observe import Observed

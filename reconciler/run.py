@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Self
 from ulid import ULID
 
 from reconciler import groups, guard, judge, normalise, observe, outcome, plan
+from reconciler.agreement import Agreed
 from reconciler.apply import Applying, apply, recover
 from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError, RefusedError, SnapshotError, UsageError
 from reconciler.findings import Context
-from reconciler.judge import Judgement, Proposal, World
+from reconciler.judgement import Judgement, Proposal, World
 from reconciler.model import Action, AgentState, Delta, Finding, Outcome, Plan, Shape, Window
 from reconciler.normalise import Terms
 from reconciler.observe import Observed, Reading
@@ -315,10 +316,10 @@ def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:
         yield groups.left_behind(agent, name, count, has_left=number in frozen)
 
 
-def _agree(setup: Setup) -> Callable[[Sequence[judge.Agreed]], None]:
+def _agree(setup: Setup) -> Callable[[Sequence[Agreed]], None]:
     """Return what saves links of pairs that agree; a dry run keeps no links."""
 
-    def save(agreed: Sequence[judge.Agreed]) -> None:
+    def save(agreed: Sequence[Agreed]) -> None:
         if setup.writer is not None:
             with setup.state.begin() as connection:
                 ledger.save_links(connection, setup.state, agreed)

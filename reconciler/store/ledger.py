@@ -33,6 +33,13 @@ def save_links(connection: Connection, state: State, agreed: Sequence[tuple[Link
         mark_records(connection, state, ids, linked=True)
 
 
+def place_of(connection: Connection, state: State, crm_id: str) -> tuple[int, str] | None:
+    """Return the calendar and the event that a record is linked to."""
+    query = select(links.c.calendar, links.c.event).where(links.c.job == state.job, links.c.crm_id == crm_id)
+    row = connection.execute(query).first()
+    return None if row is None else (row.calendar, row.event)
+
+
 def mark_events(connection: Connection, places: Iterable[tuple[int, str]], *, linked: bool) -> None:
     """Mark mirror rows as linked or not. Row by row on purpose: no database has to plan a list of pairs."""
     mark = update(mirror).where(mirror.c.calendar == bindparam("number"), mirror.c.event == bindparam("name"))

@@ -1,0 +1,81 @@
+"""What judging needs to know, and what it comes to: the world, judged pairs, and a count that must balance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from reconciler.decide import Rules
+from reconciler.findings import Context
+from reconciler.model import Delta, Finding, Pair, Verdict
+from reconciler.store.compare import Scope
+
+if TYPE_CHECKING:
+    from reconciler.findings import Outlook
+    from reconciler.model import Agent
+    from reconciler.store.state import Watched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What judging needs to know beyond the rows: the rules, the calendars, who is blind, the people and the time."""
+
+    rules: Rules
+    context: Context
+    watched: Mapping[int, Watched]
+    scope: Scope
+    settle: timedelta
+    people: Mapping[str, Agent]
+    blind_agents: frozenset[str] = frozenset()  # of whom at least one calendar was not observed
+    quarantined: frozenset[tuple[int, str]] = frozenset()
+    record_per_agent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A pair with its verdict, and whether its sides count in this run."""
+
+    pair: Pair
+    verdict: Verdict
+    event: bool = False  # counts among this run's events
+    record: bool = False  # counts among this run's records
+    others: tuple[str, ...] = ()  # records it may belong to
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A delta with the pair it comes from: what applying it must know to refresh the base."""
+
+    delta: Delta
+    pair: Pair
+    verdict: Verdict
+
+
+@dataclass(slots=True)
+class Judgement:
+    """All that one comparison came to, counted by pair and by side."""
+
+    findings: list[Finding] = field(default_factory=list)
+    proposals: list[Proposal] = field(default_factory=list)
+    pairs: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    records: Counter[str] = field(default_factory=Counter)
+    linked: Counter[str] = field(default_factory=Counter)
+    events_total: int = 0
+    records_total: int = 0
+    by_calendar: dict[int, int] = field(default_factory=dict)
+    reread: set[int] = field(default_factory=set)
+
+    def tally(self, one: Judged, outlook: Outlook) -> None:
+        """Count a judged pair once, and each of its sides once."""
+        self.pairs[outlook.bucket] += 1
+        if one.event:
+            self.events[outlook.bucket] += 1
+        if one.record:
+            self.records[outlook.bucket] += 1
+        self.findings += outlook.findings
+        if outlook.delta is not None:
+            self.proposals.append(Proposal(outlook.delta, one.pair, one.verdict))

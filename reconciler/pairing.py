@@ -1,0 +1,189 @@
+"""Judge one pair at a time: what stands on both sides, why it may have to wait, and what the decision table says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from reconciler import decide, match
+from reconciler.judgement import Judged, World
+from reconciler.match import Candidates
+from reconciler.model import AgentState, Pair, Presence, Record, Role, Seen, Situation, Step, Tier, Verdict
+from reconciler.store import codec, compare, records
+from reconciler.store.compare import Candidate, Scope, Sighting
+
+if TYPE_CHECKING:
+    from reconciler.store.database import Connection
+    from reconciler.store.state import State
+
+
+def judged_link(unequal: compare.Unequal, sighting: Sighting | None, world: World) -> Judged:
+    watched = world.watched.get(sighting.calendar) if sighting else None
+    pair = Pair(
+        seen=sighting.seen if sighting else None,
+        calendar=watched.calendar if watched else None,
+        calendar_id=sighting.calendar if sighting else None,
+        record=unequal.holding.record if unequal.holding else None,
+        link=unequal.link,
+        tier=Tier.LINK,
+    )
+    pair = replace(pair, holds=holds(pair, world))
+    event = sighting is not None and sighting.in_scope and not is_blind(sighting.calendar, world)
+    verdict = Verdict(Situation.IN_SYNC, Step.NOTHING) if unequal.is_over else decide.decide(pair, world.rules)
+    return Judged(pair, verdict, event, record=unequal.holding is not None and unequal.holding.in_scope)
+
+
+def beside(unequal: compare.Unequal, speaker: Sighting, world: World) -> Judged:
+    """Judge the link of a meeting that has another one: a record too many, and which one is not ours to say."""
+    one = judged_link(unequal, None, world)
+    if one.pair.record is None or one.pair.record.presence is not Presence.LIVE:
+        return one
+    watched = world.watched.get(speaker.calendar)
+    pair = replace(one.pair, seen=speaker.seen, calendar=watched.calendar if watched else None)
+    pair = replace(match.contest(pair), record=one.pair.record)
+    return replace(one, pair=pair, verdict=decide.decide(pair, world.rules))
+
+
+def is_blind(calendar: int, world: World) -> bool:
+    return calendar in world.scope.blind or calendar not in world.watched
+
+
+def holds(pair: Pair, world: World) -> tuple[str, ...]:
+    """Return why a pair may not be judged in this run."""
+    found = []
+    if pair.calendar_id is not None and is_blind(pair.calendar_id, world):
+        found.append("unobserved")
+    if pair.seen is not None and _organizer_is_blind(pair, world):
+        found.append("organizer_unobserved")
+    if (pair.record is not None and pair.record.problem) or _is_quarantined(pair, world):
+        found.append("quarantined")
+    if _is_young(pair, world):
+        found.append(decide.UNSETTLED)
+    return tuple(found)
+
+
+def _organizer_is_blind(pair: Pair, world: World) -> bool:
+    """Tell whether the organizer's copy, which would speak for the meeting, lies in an unobserved calendar."""
+    organizer = pair.seen.organizer if pair.seen else None
+    if organizer is None or pair.calendar is None or organizer == pair.calendar.agent.email or world.record_per_agent:
+        return False
+    return organizer in world.blind_agents
+
+
+def _is_quarantined(pair: Pair, world: World) -> bool:
+    """Tell whether this event, or the series it belongs to, can't be read any more."""
+    names = (pair.seen.event, pair.seen.series) if pair.seen else ()
+    return any((pair.calendar_id, name) in world.quarantined for name in names if name)
+
+
+def _is_young(pair: Pair, world: World) -> bool:
+    """Tell whether the side that moved did so less than `settle` ago; what has no time is settled."""
+    believable = world.context.now + world.settle  # no clock is that far ahead: such a time says nothing
+    sides = (_calendar_moved_at(pair, believable), _crm_moved_at(pair))
+    moved = [moment for moment in sides if moment is not None and moment <= believable]
+    return bool(moved) and world.context.now - max(moved) < world.settle
+
+
+def _calendar_moved_at(pair: Pair, believable: datetime) -> datetime | None:
+    seen, link = pair.seen, pair.link
+    if seen is None:
+        return None
+    modified = seen.modified if seen.modified and seen.modified <= believable else None
+    if seen.absence is not None:
+        return modified or seen.first_seen
+    if link and link.base is not None and all(seen.fields.get(name) == value for name, value in link.base.items()):
+        return None
+    return modified or seen.first_seen
+
+
+def _crm_moved_at(pair: Pair) -> datetime | None:
+    record, link = pair.record, pair.link
+    if record is None or (link and link.version == record.version):
+        return None
+    return record.updated
+
+
+def records_by_key(
+    connection: Connection,
+    state: State,
+    scope: Scope,
+    events: Sequence[Seen],
+    fetch: Callable[[Iterable[str]], Sequence[Record]],
+) -> dict[str, list[Candidate]]:
+    """Return the records under the keys of these events: from the snapshot, else looked up, wherever in time."""
+    found = records.by_key(connection, state, {key for seen in events for key in seen.keys}, scope)
+    unknown = {
+        key
+        for seen in events
+        if seen.absence is None and not any(key in found for key in seen.keys)
+        for key in seen.keys
+    }
+    for record in fetch(sorted(unknown)):
+        found.setdefault(record.key or "", []).append(Candidate(record, linked=False, in_scope=False))
+    return found
+
+
+def judged_event(
+    connection: Connection,
+    state: State,
+    world: World,
+    sighting: Sighting,
+    by_key: Mapping[str, list[Candidate]],
+    owners: frozenset[str],
+) -> Judged | None:
+    """Judge one event without a link; None for one that is gone and that no record ever stood for."""
+    seen, watched = sighting.seen, world.watched[sighting.calendar]
+    pair = Pair(seen=seen, calendar=watched.calendar, calendar_id=sighting.calendar, record=None, link=None)
+    keyed = [one for key in seen.keys for one in by_key.get(key, ()) if _may_be_theirs(one.record, seen, world)]
+    natural = _natural(connection, state, seen, owners) if not keyed and seen.absence is None else []
+    spoken_for = frozenset(one.record.id for one in keyed if one.linked)
+    pair = match.match(pair, Candidates([one.record for one in keyed], natural, spoken_for))
+    if seen.absence is not None and pair.record is None:
+        return None
+    pair = replace(pair, holds=(*pair.holds, *holds(pair, world)))
+    verdict = decide.decide(pair, world.rules)
+    counts = any(one.in_scope for one in keyed if pair.record and one.record.id == pair.record.id)
+    return Judged(pair, verdict, sighting.in_scope, record=counts, others=pair.candidates)
+
+
+def _may_be_theirs(record: Record, seen: Seen, world: World) -> bool:
+    """Leave out what is deleted and, where each agent has a row of a meeting, the other agents' rows."""
+    if record.presence is Presence.ABSENT:
+        return False
+    return not world.record_per_agent or record.fields.get("agent") == seen.fields.get("agent")
+
+
+def _natural(connection: Connection, state: State, seen: Seen, owners: frozenset[str]) -> list[Record]:
+    agent = seen.fields.get("agent")
+    if not isinstance(agent, str) or agent not in owners or not seen.fields.get("contact"):
+        return []
+    return records.near(connection, state, agent, codec.epoch(seen.span.starts_at), match.NATURAL_SECONDS)
+
+
+def judged_record(row: compare.Unlinked, world: World) -> Judged | None:
+    """Judge a record without an event; None for a stranger's: not ours, over, or not alive."""
+    agent = world.people.get(row.agent or "")
+    if agent is None or agent.role is not Role.AGENT or row.presence != Presence.LIVE:
+        return None
+    record = row.record()
+    if not _is_to_come(record, world):
+        return None
+    blind = agent.email in world.blind_agents or agent.state is AgentState.LEFT
+    pair = Pair(seen=None, calendar=None, record=record, link=None, holds=("unobserved",) if blind else ())
+    pair = replace(pair, holds=(*pair.holds, *holds(pair, world)))
+    return Judged(pair, decide.decide(pair, world.rules), record=True)
+
+
+def _is_to_come(record: Record, world: World) -> bool:
+    if record.problem:
+        return True
+    span = codec.record_span(record.fields)
+    return span is not None and not record.closed and span.starts_at > world.context.now
+
+
+def stranger(row: compare.Unlinked) -> Judged:
+    """Judge a record that is none of ours: the table has nothing to say of it."""
+    pair = Pair(seen=None, calendar=None, record=row.record(), link=None)
+    return Judged(pair, Verdict(Situation.IN_SYNC, Step.NOTHING, reason="a stranger's record"), record=True)
