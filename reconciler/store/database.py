@@ -209,8 +209,7 @@ def _file_lock(engine: Engine, name: str) -> Iterator[None]:
 @contextmanager
 def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
-    with engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT")  # noqa: PLW2901
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         if not connection.execute(text("SELECT pg_try_advisory_lock(:n)"), {"n": number}).scalar():
             raise LockedError("Another run on this CRM is at work; nothing was done.")
         try:

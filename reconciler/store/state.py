@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +45,11 @@ class State:
     name: str
     salt: bytes
 
-    def begin(self) -> Any:  # noqa: ANN401  # SQLAlchemy's own context manager of a Connection
+    def begin(self) -> AbstractContextManager[Connection]:
         """Open one short transaction that may write; on SQLite it waits for its turn before it reads."""
         return self.engine.execution_options(writes=True).begin()
 
-    def reading(self) -> Any:  # noqa: ANN401  # SQLAlchemy's own context manager of a Connection
+    def reading(self) -> AbstractContextManager[Connection]:
         """Open one view of the state that stands still, whatever is written meanwhile."""
         analyse(self.engine)
         stable = self.engine.dialect.name == "postgresql"  # SQLite's transactions are stable by themselves
