@@ -137,7 +137,7 @@ def judged_event(
     seen, watched = sighting.seen, world.watched[sighting.calendar]
     pair = Pair(seen=seen, calendar=watched.calendar, calendar_id=sighting.calendar, record=None, link=None)
     keyed = [one for key in seen.keys for one in by_key.get(key, ()) if _may_be_theirs(one.record, seen, world)]
-    natural = _natural(connection, state, seen, owners) if not keyed and seen.absence is None else []
+    natural = _natural(connection, state, seen, owners, world) if not keyed and seen.absence is None else []
     spoken_for = frozenset(one.record.id for one in keyed if one.linked)
     pair = match.match(pair, Candidates([one.record for one in keyed], natural, spoken_for))
     if seen.absence is not None and pair.record is None:
@@ -155,11 +155,13 @@ def _may_be_theirs(record: Record, seen: Seen, world: World) -> bool:
     return not world.record_per_agent or record.fields.get("agent") == seen.fields.get("agent")
 
 
-def _natural(connection: Connection, state: State, seen: Seen, owners: frozenset[str]) -> list[Record]:
-    agent = seen.fields.get("agent")
-    if not isinstance(agent, str) or agent not in owners or not seen.fields.get("contact"):
+def _natural(connection: Connection, state: State, seen: Seen, owners: frozenset[str], world: World) -> list[Record]:
+    """Return records of its agent near an event; without keys to tell them apart, those of other events too."""
+    agent, has_keys = seen.fields.get("agent"), "key" in world.context.mapped
+    if not isinstance(agent, str) or (has_keys and agent not in owners) or not seen.fields.get("contact"):
         return []
-    return records.near(connection, state, agent, codec.epoch(seen.span.starts_at), match.NATURAL_SECONDS)
+    start = codec.epoch(seen.span.starts_at)
+    return records.near(connection, state, agent, start, match.NATURAL_SECONDS, linked_too=not has_keys)
 
 
 def judged_record(row: compare.Unlinked, world: World) -> Judged | None:

@@ -210,13 +210,15 @@ def agents_with_unlinked(connection: Connection, state: State) -> frozenset[str]
     return frozenset(connection.execute(owners).scalars())
 
 
-def near(connection: Connection, state: State, agent: str, start: int, seconds: int) -> list[Record]:
-    """Return the unlinked live records of `agent` that start within `seconds` of the epoch second `start`."""
+def near(
+    connection: Connection, state: State, agent: str, start: int, seconds: int, *, linked_too: bool = False
+) -> list[Record]:
+    """Return the live records of `agent` that start within `seconds` of the epoch second `start`; the unlinked ones."""
     query = select(records.c.crm_id, records.c.presence, records.c.payload).where(
         records.c.job == state.job,
         records.c.agent == agent,
         records.c.start_at.between(start - seconds, start + seconds),
         records.c.presence == Presence.LIVE,
-        records.c.linked == false(),
+        true() if linked_too else records.c.linked == false(),
     )
     return [codec.record_from(*row) for row in connection.execute(query)]

@@ -622,6 +622,27 @@ def test_midnight_between_a_dry_run_and_the_run_changes_no_digest(make: Make) ->
     assert world.run().digest == digest
 
 
+# ---- a CRM without keys ----------------------------------------------------------------------------------------------
+
+
+def test_two_events_that_look_alike_do_not_take_one_record_from_each_other(make: Make) -> None:
+    world = make()
+    job = world.job
+    keyless = lambda: _without_key(job())  # noqa: E731
+    world.job = keyless  # type: ignore[method-assign]
+    world.write(ANN, event("a"), event("b"))
+    outcomes = {delta.outcome for delta in world.run().deltas}
+    assert outcomes == {"done", "conflict"}
+    for _ in range(2):
+        result = world.run()
+        assert (result.deltas, kinds(result), len(world.rows())) == ((), ["ambiguous", "double_booked_agent"], 1)
+
+
+def _without_key(path: Path) -> Path:
+    path.write_text(path.read_text().replace('key = "source_key"\n', ""))
+    return path
+
+
 # ---- hostile text ----------------------------------------------------------------------------------------------------
 
 

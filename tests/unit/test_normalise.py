@@ -27,7 +27,17 @@ from reconciler.model import (
     Status,
     Value,
 )
-from reconciler.normalise import Terms, bounded_key, compared, differing, meeting_of, relevance, same, source_keys
+from reconciler.normalise import (
+    Terms,
+    bounded_key,
+    compared,
+    differing,
+    meeting_of,
+    own_keys,
+    relevance,
+    same,
+    source_keys,
+)
 from reconciler.normalise import digest as fields_digest
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -114,6 +124,14 @@ def test_the_source_key_is_spelled_as_the_contract_says(event: Event, key: str) 
 
 def test_the_schedulers_key_comes_before_the_uid_that_also_leads_there() -> None:
     assert source_keys(replace(PLAIN, scheduler_key="acuity:7"), PRIMARY) == ("acuity:7", "uid1@cal.example")
+
+
+def test_where_each_agent_has_a_row_its_key_names_the_agent_and_the_plain_one_still_leads_there() -> None:
+    apart = replace(terms(), record_per_agent=True)
+    assert own_keys(PLAIN, PRIMARY, terms()) == source_keys(PLAIN, PRIMARY)
+    assert own_keys(PLAIN, PRIMARY, apart) == (f"{ANN.email}|uid1@cal.example", "uid1@cal.example")
+    assert own_keys(PLAIN, PRIMARY, apart)[0] != own_keys(PLAIN, replace(PRIMARY, agent=BOB), apart)[0]
+    assert row(PLAIN, apart).keys[0] == own_keys(PLAIN, PRIMARY, apart)[0]
 
 
 def test_a_calendar_of_its_own_name_names_its_events_without_uid() -> None:
