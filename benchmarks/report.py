@@ -7,7 +7,7 @@ from typing import Any
 HEAD = """# What is claimed about speed, measured
 
 Written by `make bench` (10,000 and 100,000 events and records) and `make bench SIZES=1000000`; do not edit. Seconds are
-wall clock, CPU seconds stand beside them because the machine was shared with other work: compare CPU with CPU. Every line was
+wall clock; CPU seconds stand beside them, for the machine was shared with other work: compare CPU with CPU. Every line was
 measured once, in a process of its own; memory is that process's peak.
 
 The brokerage is made by `benchmarks/brokerage.py`: 200 events a calendar, one CRM record each in a SQLite table, state
@@ -27,7 +27,7 @@ TAIL = """## What is missed, and why
 - **pandas is not beaten by four.** It only says which rows differ. The audit also matches, decides, writes findings,
   looks for duplicates and double bookings, and counts both sides once more to check itself; comparing is a small part.
 - **A tenth of pandas' memory** is not reached: the program alone takes about 80 MB, and each differing pair is held
-  with its finding until the run ends. What agrees is never held.
+  with its finding until the run ends. After the first run what agrees is never held.
 - **After scattered changes a whole read of the CRM is slow**: rows are digested in chunks of about a thousand, so 1.5 %
   changed at random touches every chunk, and every row is normalised again. Runs in between read what changed only.
 - **A first run of a million is slow**: everything is normalised, matched and linked row by row, once. With SQLite the
