@@ -7,8 +7,8 @@ from typing import Any
 HEAD = """# What is claimed about speed, measured
 
 Written by `make bench` (10,000 and 100,000 events and records) and `make bench SIZES=1000000`; do not edit. Seconds are
-wall clock; CPU seconds stand beside them, for the machine was shared with other work: compare CPU with CPU. Every line was
-measured once, in a process of its own; memory is that process's peak.
+wall clock; CPU seconds stand beside them, for the machine was shared with other work: compare CPU with CPU. Every line
+was measured once, in a process of its own; memory is that process's peak.
 
 The brokerage is made by `benchmarks/brokerage.py`: 200 events a calendar, one CRM record each in a SQLite table, state
 in SQLite. Calendars stand still after their first read and cost no network; 1.5 % of the records are changed at random
