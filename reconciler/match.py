@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -113,22 +112,3 @@ def _ambiguous(pair: Pair, candidates: Iterable[str], tier: Tier | None = None) 
 def contest(pair: Pair) -> Pair:
     """Hold a pair whose record another event claims too: two candidates are ambiguous, never a guess."""
     return replace(_ambiguous(pair, [pair.record.id] if pair.record else []), record=None)
-
-
-def one_claim_each(pairs: Sequence[Pair]) -> list[Pair]:
-    """Hold all pairs that claim the same record: two candidates are ambiguous, never a guess.
-
-    A pair that is linked keeps its record: a stranger's invitation must not be able to freeze it.
-    """
-    claims = Counter(pair.record.id for pair in pairs if pair.record)
-    linked = Counter(pair.record.id for pair in pairs if pair.record and pair.link)
-
-    def is_contested(crm_id: str, *, has_link: bool) -> bool:
-        return claims[crm_id] > 1 and not (has_link and linked[crm_id] == 1)
-
-    return [
-        replace(_ambiguous(pair, [pair.record.id]), record=None)
-        if pair.record and is_contested(pair.record.id, has_link=pair.link is not None)
-        else pair
-        for pair in pairs
-    ]

@@ -233,13 +233,6 @@ def last_runs(connection: Connection, state: State, most: int = 10) -> list[dict
     ]
 
 
-def has_state(connection: Connection, state: State) -> bool:
-    """Tell whether this job was ever run (a dry run counts: it pulls)."""
-    return bool(
-        connection.execute(select(func.count()).select_from(calendars).where(calendars.c.job == state.job)).scalar()
-    )
-
-
 def knows(connection: Connection, state: State) -> dict[str, int]:
     """Return how many rows each large table holds for this job."""
     return {

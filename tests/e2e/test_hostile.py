@@ -453,7 +453,7 @@ def test_a_transaction_that_may_write_does_not_read_before_its_turn(tmp_path: Pa
     world.run()
     with world.setup() as one, world.setup() as other:
         with one.state.begin() as connection:
-            states.has_state(connection, one.state)
+            states.shape(connection, one.state)
             with other.state.engine.connect() as second:
                 second.exec_driver_sql("PRAGMA busy_timeout = 0")
                 with pytest.raises(Exception, match="locked"):

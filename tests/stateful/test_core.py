@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from reconciler import mirror, normalise, plan
 from reconciler.decide import UNSETTLED, Rules, decide
 from reconciler.findings import Context, Outlook, outlook
-from reconciler.match import Candidates, match, one_claim_each
+from reconciler.match import Candidates, contest, match
 from reconciler.model import (
     Absence,
     Action,
@@ -449,7 +449,11 @@ class HostileDays(RuleBasedStateMachine):
         self.rows = mirror.fold(self.rows, read, events, baseline=self.reads == 1)
 
     def judged(self) -> list[tuple[Pair, Delta]]:
-        pairs = one_claim_each([self.paired(seen) for seen in self.rows.values()])
+        pairs = [self.paired(seen) for seen in self.rows.values()]
+        claims = Counter(pair.record.id for pair in pairs if pair.record)
+        pairs = [
+            contest(pair) if pair.record and not pair.link and claims[pair.record.id] > 1 else pair for pair in pairs
+        ]
         found = []
         for pair in pairs:
             verdict = decide(pair, ONE_TO_CRM)

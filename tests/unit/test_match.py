@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.match import AMBIGUOUS, Candidates, Copy, contest, elect, is_natural, match, one_claim_each
-from reconciler.model import Absence, Link, Pair, Presence, Record, Seen, Span, Tier, Value
+from reconciler.match import AMBIGUOUS, Candidates, Copy, contest, elect, is_natural, match
+from reconciler.model import Absence, Pair, Presence, Record, Seen, Span, Tier, Value
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ANN, BOB, CID = "ann@acme.example", "bob@acme.example", "cid@acme.example"
@@ -150,40 +150,6 @@ def test_a_natural_match_is_alive_of_the_same_agent_and_shares_a_client() -> Non
     assert not is_natural(seen(), record(presence=Presence.CANCELLED))
 
 
-# ---- one claim each -------------------------------------------------------------------------------------------------
-
-
-def claiming(crm_id: str, *, linked: bool = False) -> Pair:
-    link = Link(crm_id, 1, "evt", "m", Tier.KEY) if linked else None
-    return Pair(seen=seen(), calendar=None, record=record(crm_id), link=link)
-
-
-def test_two_events_that_claim_one_record_are_both_held() -> None:
-    held = one_claim_each([claiming("17"), claiming("18"), claiming("17")])
-    assert [pair.record.id if pair.record else None for pair in held] == [None, "18", None]
-    assert [pair.holds for pair in held] == [(AMBIGUOUS,), (), (AMBIGUOUS,)]
-    assert held[0].candidates == ("17",)
-
-
-def test_a_linked_event_keeps_its_record_whoever_else_claims_it() -> None:
-    mine, stranger = one_claim_each([claiming("17", linked=True), claiming("17")])
-    assert mine == claiming("17", linked=True)
-    assert (stranger.record, stranger.holds) == (None, (AMBIGUOUS,))
-
-
-def test_two_links_on_one_record_are_both_held() -> None:
-    held = one_claim_each([claiming("17", linked=True), claiming("17", linked=True)])
-    assert [pair.holds for pair in held] == [(AMBIGUOUS,), (AMBIGUOUS,)]
-
-
-@given(st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.booleans()), max_size=8))
-def test_no_record_is_left_with_two_claims(claims: list[tuple[str, bool]]) -> None:
-    left = [
-        pair.record.id for pair in one_claim_each([claiming(crm_id, linked=by) for crm_id, by in claims]) if pair.record
-    ]
-    assert len(left) == len(set(left))
-
-
 # ---- copies of a meeting --------------------------------------------------------------------------------------------
 
 
@@ -290,5 +256,5 @@ def test_a_pair_without_an_event_is_left_as_it_is() -> None:
 
 
 def test_a_contested_pair_gives_its_record_up_and_names_it() -> None:
-    held = contest(claiming("17"))
+    held = contest(Pair(seen=seen(), calendar=None, record=record("17"), link=None))
     assert (held.record, held.holds, held.candidates) == (None, (AMBIGUOUS,), ("17",))
