@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import guard, mirror, normalise
 from reconciler.errors import CrmUnreachableError, ReconcilerError, SnapshotError
-from reconciler.model import AgentState, Calendar, Cursor, Mode, Pull, Unobserved, Window
+from reconciler.model import AgentState, Calendar, Cursor, Mode, Pull, Quarantined, Unobserved, Window
 from reconciler.normalise import Terms
 from reconciler.sources import PullRequest
 from reconciler.store import mirror as rows
@@ -331,13 +331,39 @@ def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -
     """Commit one read: rows and cursor together. A read that lost the race is as good as its winner's."""
     if isinstance(outcome, Unobserved):
         return Observed(watched=_struck(reading, watched, outcome.why), mode=None, why=outcome.why, zone=watched.zone)
-    pull = _scoped(reading, watched, outcome)
+    pull, events = _normalised(reading, watched, _scoped(reading, watched, outcome))
     with reading.store.begin() as connection:
         before = rows.rows_of(connection, reading.store, watched.id)
-        after = _folded(reading, watched, pull, before, _terms(reading, watched, pull))
+        after = mirror.fold(
+            before,
+            pull,
+            events,
+            baseline=watched.cursor is None,
+            evidence_after=reading.evidence_after.get(watched.calendar.source),
+        )
         rows.commit_pull(connection, reading.store, watched, pull, before, after)
     entries = tuple((entry.id, entry.why) for entry in pull.quarantined)
     return Observed(watched=watched, mode=pull.mode, zone=pull.zone, quarantined=entries)
+
+
+def _normalised(reading: Reading, watched: Watched, pull: Pull) -> tuple[Pull, dict[str, Seen]]:
+    """Turn a read's events into rows; one that we stumble over is set aside, and nothing counts as missing."""
+    terms = _terms(reading, watched, pull)
+    with reading.store.engine.connect() as connection:
+        linked = rows.linked_events(connection, reading.store, watched.id)
+    events: dict[str, Seen] = {}
+    stumbled: list[Quarantined] = []
+    for event in pull.events:
+        try:
+            is_linked = event.id in linked
+            events[event.id] = normalise.seen(event, watched.calendar, terms, linked=is_linked, zone=pull.zone)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            stumbled.append(
+                Quarantined(event.id, f"it is beyond this program ({type(error).__name__}): please report it")
+            )
+    if not stumbled:
+        return pull, events
+    return replace(pull, quarantined=(*pull.quarantined, *stumbled), proves_absence=False), events
 
 
 def _struck(reading: Reading, watched: Watched, why: str) -> Watched:
@@ -346,24 +372,6 @@ def _struck(reading: Reading, watched: Watched, why: str) -> Watched:
         return watched
     with reading.store.begin() as connection:
         return state.strike(connection, watched, why, reading.now)
-
-
-def _folded(
-    reading: Reading, watched: Watched, pull: Pull, before: Mapping[str, Seen], terms: Terms
-) -> dict[str, Seen]:
-    with reading.store.engine.connect() as connection:
-        linked = rows.linked_events(connection, reading.store, watched.id)
-    events = {
-        event.id: normalise.seen(event, watched.calendar, terms, linked=event.id in linked, zone=pull.zone)
-        for event in pull.events
-    }
-    return mirror.fold(
-        before,
-        pull,
-        events,
-        baseline=watched.cursor is None,
-        evidence_after=reading.evidence_after.get(watched.calendar.source),
-    )
 
 
 def _terms(reading: Reading, watched: Watched, pull: Pull) -> Terms:

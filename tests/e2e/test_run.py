@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from reconciler import observe
+from reconciler import normalise, observe
 from reconciler.assembly import assemble
 from reconciler.config import load
 from reconciler.crm import Writer, Written
 from reconciler.errors import LockedError, StateError, UsageError
-from reconciler.model import Fields
+from reconciler.model import Event, Fields
 from reconciler.result import Result
 from reconciler.run import Options, run
 from reconciler.store.database import run_lock
@@ -600,6 +600,26 @@ def test_one_unreadable_event_is_named_and_the_rest_goes_on(make: Make) -> None:
     assert planned(result) == [("create", "done")]
     assert kinds(result) == ["missing_in_crm", "quarantined"]
     assert (result.exit_code, result.counts["quarantined"]) == (0, 1)
+
+
+def test_an_event_that_we_stumble_over_ourselves_stops_neither_its_calendar_nor_the_run(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=3)))
+    world.run()
+    clients = normalise.clients
+
+    def stumble(one: Event, terms: normalise.Terms) -> tuple[str, ...]:
+        if one.id == "b":
+            raise OverflowError
+        return clients(one, terms)
+
+    monkeypatch.setattr(normalise, "clients", stumble)
+    world.write(ANN, event("a", NOW + timedelta(days=5)), event("b", NOW + timedelta(days=6)))
+    result = world.run()
+    assert (planned(result), kinds(result)) == ([("update", "done")], ["quarantined", "reschedule_not_propagated"])
+    assert world.rows("status") == [("scheduled",), ("scheduled",)]
 
 
 def test_links_of_what_left_the_window_are_forgotten_quietly(make: Make) -> None:
