@@ -21,6 +21,7 @@ setup: $(READY) ## make or refresh .venv; every other target does it by itself
 
 demo: $(READY) ## run the whole job against a simulated brokerage on this machine
 	@$(BIN)/reconcile demo
+	@echo "Here the program is $(BIN)/reconcile, as long as it is not installed elsewhere."
 
 test: $(READY) ## run the tests; `make test ARGS="-k guard"` passes arguments to pytest
 	@$(BIN)/python -m pytest $(ARGS)
