@@ -266,16 +266,22 @@ def _removed(seen: Seen, record: Record, link: Link | None, rules: Rules) -> Ver
     situation, gone = Situation.REMOVED_FROM_CALENDAR, f"{seen.absence} in the calendar"
     if record.closed:
         return Verdict(situation, Step.FINDING, reason=f"{gone}; the CRM has recorded an outcome")
+    if edited := _edited(record, link, rules):
+        reason = f"{gone}; {', '.join(edited)} edited in the CRM"
+        return Verdict(Situation.REMOVED_AND_EDITED, Step.CONFLICT, conflicts=edited, reason=reason)
     if rules.direction is Direction.CRM_TO_CALENDAR:
         return Verdict(situation, Step.FINDING, reason=gone)
     if link is None or link.base is None:
         return _removed_unagreed(seen, record, rules, gone)
-    base_crm = link.base_crm or {}
-    edited = tuple(name for name in rules.compare if record.fields.get(name) != base_crm.get(name))
-    if edited:
-        reason = f"{gone}; {', '.join(edited)} edited in the CRM"
-        return Verdict(Situation.REMOVED_AND_EDITED, Step.CONFLICT, conflicts=edited, reason=reason)
     return Verdict(situation, Step.REMOVE, Side.CRM, reason=gone)
+
+
+def _edited(record: Record, link: Link | None, rules: Rules) -> tuple[str, ...]:
+    """Return what of the record moved away from what both sides agreed on; nothing, if they never did."""
+    if link is None or link.base is None:
+        return ()
+    base_crm = link.base_crm or {}
+    return tuple(name for name in rules.compare if record.fields.get(name) != base_crm.get(name))
 
 
 def _removed_unagreed(seen: Seen, record: Record, rules: Rules, gone: str) -> Verdict:
