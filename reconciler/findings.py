@@ -311,7 +311,7 @@ def _finding(
     kind = kind or kind_of(pair, verdict, names)
     sentence = text.line("; ".join(part for part in (verdict.reason, why) if part)) or kind.replace("_", " ")
     return Finding(
-        key=finding_key(kind, _key(pair)),
+        key=finding_key(kind, _subject(pair, kind)),
         kind=kind,
         severity=_severity(kind, pair, context.now),
         remedy=remedy,
@@ -453,6 +453,13 @@ def _key(pair: Pair) -> str:
     if pair.record:
         return pair.record.key or f"crm:{pair.record.id}"
     return pair.link.meeting if pair.link else pair.seen.event if pair.seen else ""
+
+
+def _subject(pair: Pair, kind: Kind) -> str:
+    """Return what a finding is about. Events that are ambiguous may share their key, so each goes by its own place."""
+    if kind is Kind.AMBIGUOUS and pair.seen is not None and pair.calendar is not None:
+        return f"{pair.calendar.source}:{pair.calendar.agent.email}:{pair.calendar.name}:{pair.seen.event}"
+    return _key(pair)
 
 
 def _start(pair: Pair) -> str | None:

@@ -435,6 +435,15 @@ def test_an_event_with_a_natural_candidate_is_never_a_create(make: Make) -> None
     assert len(world.rows()) == 1
 
 
+def test_each_ambiguous_event_is_a_finding_of_its_own(make: Make) -> None:
+    world = make(agents=(ANN, BOB))
+    organizer = "ORGANIZER:mailto:{}\r\n"
+    world.write(ANN, event("a", extra=organizer.format(ANN)))
+    world.write(BOB, event("a", extra=organizer.format(BOB)))
+    result = world.run()
+    assert (result.deltas, kinds(result), result.counts["human"]) == ((), ["ambiguous", "ambiguous"], 2)
+
+
 def test_changes_younger_than_settle_are_left_to_the_live_integration(make: Make) -> None:
     world = make()
     world.write(ANN, event("a", modified="20261122T165500Z"))

@@ -251,7 +251,9 @@ def test_each_situation_has_its_kind_severity_remedy_and_bucket(case: str) -> No
     assert (found.bucket, finding.kind, finding.severity, finding.remedy) == (bucket, kind, severity, remedy)
     assert finding.why.endswith(".")
     assert finding.why[0].isupper()
-    assert finding.key == finding_key(kind, "uid1")
+    place = both.calendar
+    ambiguous = f"{place.source}:{place.agent.email}:{place.name}:evt1" if place else ""
+    assert finding.key == finding_key(kind, ambiguous if kind is Kind.AMBIGUOUS else "uid1")
     assert (found.delta is not None) == (remedy is Remedy.FIX)
 
 
@@ -556,7 +558,7 @@ def test_a_findings_key_stays_the_same_and_differs_by_kind_and_subject() -> None
     [
         (pair(None, record(), None), "uid1"),
         (pair(None, record(key=None), None), "crm:17"),
-        (pair(seen(keys=()), None, None, holds=("ambiguous",)), "evt1"),
+        (pair(seen(keys=()), None, None, holds=("unsettled",)), "evt1"),
         (pair(None, record(key=None)), "crm:17"),
     ],
 )
