@@ -16,7 +16,8 @@ from reconciler.assembly import assemble
 from reconciler.config import load
 from reconciler.crm import Writer, Written
 from reconciler.errors import LockedError, StateError, UsageError
-from reconciler.model import Event, Fields
+from reconciler.judgement import Judgement
+from reconciler.model import Event, Fields, Outcome
 from reconciler.result import Result
 from reconciler.run import Options, run
 from reconciler.store.database import run_lock
@@ -673,3 +674,42 @@ def test_a_calendar_that_was_not_reached_counts_while_its_last_read_is_fresh(mak
     world.ticks = timedelta(minutes=11)
     result = world.run()
     assert (result.counts["unobserved"], result.counts["in_sync"], result.exit_code) == (0, 2, 0)
+
+
+# ---- what a run must not believe ------------------------------------------------------------------------------------
+
+
+def test_a_write_that_the_crm_kept_an_hour_off_is_a_failure_and_nothing_is_agreed(make: Make) -> None:
+    world = make()
+    world.sql(
+        "CREATE TRIGGER off AFTER INSERT ON appointments BEGIN UPDATE appointments "
+        "SET starts_at = datetime(starts_at, '+1 hour') WHERE id = new.id; END"
+    )
+    world.write(ANN, event("a"))
+    result = world.run()
+    assert (planned(result), result.exit_code, result.status) == ([("create", "failed")], 5, "partial")
+    assert "kept another start" in result.deltas[0].why
+    assert (world.linked(), [row["status"] for row in world.journal()]) == ([], ["failed"])
+
+
+class _Refusing(_Around):
+    def create(self, key: str, fields: Fields) -> Written:
+        del key, fields
+        return Written(Outcome.FAILED, why="no")
+
+
+def test_a_crm_that_fails_five_writes_in_a_row_is_left_alone_and_the_rest_is_deferred(make: Make) -> None:
+    world = make()
+    world.write(ANN, *(event(f"e{n}", NOW + timedelta(days=1, hours=2 * n)) for n in range(7)))
+    result = _run_with(world, _Refusing)
+    assert planned(result) == [("create", "deferred")] * 2 + [("create", "failed")] * 5
+    assert (result.exit_code, result.counts["deferred"], len(world.journal())) == (5, 2, 5)
+
+
+def test_a_run_whose_counts_do_not_add_up_is_an_internal_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    tally = Judgement.tally
+    monkeypatch.setattr(Judgement, "tally", lambda found, one, outlook: [tally(found, one, outlook) for _ in range(2)])
+    with pytest.raises(AssertionError, match="do not add up"):
+        world.dry()
