@@ -38,6 +38,12 @@ class ConfigError(ReconcilerError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
+class AccessError(ReconcilerError):
+    """A provider refuses this program as a whole: an administrator has to allow something, the sentence says what."""
+
+    exit_code = 2
+
+
 class UsageError(ReconcilerError):
     """The command line asks for something that is not there or not possible."""
 

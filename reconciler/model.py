@@ -171,6 +171,7 @@ class EventKind(StrEnum):
     WORKING_LOCATION = "working_location"
     BIRTHDAY = "birthday"
     DRAFT = "draft"
+    OTHER = "other"  # made by the provider itself (from a mail), or of a type that is not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ class Event:
     tool's key (`calendly:UUID`) found where only the tool or the agent can write. `modified` is the provider's time.
     `response` is the calendar owner's own answer. Addresses are lower case. `absence` is set for an entry that its
     source still describes but says is gone: cancelled (STATUS, METHOD) or excluded (EXDATE); status is the one it had.
+    `attendees_omitted` says that the source shows only some of the attendees: clients and colleagues are not known.
     """
 
     id: str
@@ -211,6 +213,7 @@ class Event:
     modified: datetime | None = None
     etag: str = ""
     absence: Absence | None = None
+    attendees_omitted: bool = False
 
 
 class Absence(StrEnum):
@@ -262,6 +265,18 @@ class Cursor:
     full_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an independent list of `window` shows, beside what the token chain led to: spans by event id.
+
+    `touched` are the ids (events and series) that changed since the last read: those the chain had no chance to miss.
+    """
+
+    spans: Mapping[str, Span]
+    touched: frozenset[str]
+    window: Window
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pull:
     """One complete read of one calendar.
@@ -269,7 +284,9 @@ class Pull:
     `mode` full: `events` is everything the window holds (and every `known` id that is still there, wherever it moved);
     incremental: what changed since the cursor. `series` names the masters that were read whole. `proves_absence` is
     false when something was left out (a cap, an entry without an identity): then nothing is missing, only unseen.
-    `zone` is the calendar's own IANA zone.
+    `zone` is the calendar's own IANA zone. `unchanged` are known ids that stand as they were, though their series was
+    read anew. `rules` is what the source wants to know again of a series, opaque text by series id: None forgets one, a
+    full read replaces all. `pending` are ids whose look-up did not fit this read. `audit` is there once a week.
     """
 
     calendar: Calendar
@@ -282,11 +299,29 @@ class Pull:
     series: frozenset[str] = frozenset()
     proves_absence: bool = True
     zone: str | None = None
+    unchanged: frozenset[str] = frozenset()
+    rules: Mapping[str, str | None] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    audit: Audit | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unobserved:
-    """A calendar that was not read whole: nothing it did not show means anything. `why` is a sentence for people."""
+    """A calendar that was not read whole: nothing it did not show means anything. `why` is a sentence for people.
+
+    `pause` is how long trying again makes no sense. `lost` says that access itself was lost or lessened: what a cursor
+    leads to from there can't be trusted, the next read is a whole one.
+    """
+
+    calendar: Calendar
+    why: str
+    pause: timedelta | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A calendar whose read was left for a later run: a budget or the time was used up. That is no failure of it."""
 
     calendar: Calendar
     why: str

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import guard, mirror, normalise
 from reconciler.errors import CrmUnreachableError, ReconcilerError, SnapshotError
-from reconciler.model import AgentState, Calendar, Cursor, Mode, Pull, Quarantined, Unobserved, Window
+from reconciler.model import AgentState, Calendar, Cursor, Mode, Postponed, Pull, Quarantined, Unobserved, Window
 from reconciler.normalise import Terms
 from reconciler.sources import PullRequest
 from reconciler.store import mirror as rows
@@ -253,7 +253,7 @@ def _not_reached(reading: Reading, watched: Watched) -> Observed:
 
 def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watched, Pull | Unobserved | None]]:
     """Read several calendars at once, never more ahead of the writer than memory should hold; None when it is late."""
-    waiting: list[tuple[Watched, Future[Pull | Unobserved]]] = []
+    waiting: list[tuple[Watched, Future[Pull | Unobserved | Postponed]]] = []
     with ThreadPoolExecutor(READERS) as readers:
         for one in watched:
             if reading.is_late():
@@ -267,11 +267,12 @@ def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watc
             yield one, _outcome(one.calendar, future)
 
 
-def _outcome(calendar: Calendar, future: Future[Pull | Unobserved]) -> Pull | Unobserved:
+def _outcome(calendar: Calendar, future: Future[Pull | Unobserved | Postponed]) -> Pull | Unobserved | None:
     """Return what a read came to. A mistake of ours in reading one calendar must not stop the others."""
     error = future.exception()
     if error is None or isinstance(error, ReconcilerError) or not isinstance(error, Exception):
-        return future.result()
+        outcome = future.result()
+        return None if isinstance(outcome, Postponed) else outcome
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]} line {place.lineno}"
     return Unobserved(
@@ -279,7 +280,7 @@ def _outcome(calendar: Calendar, future: Future[Pull | Unobserved]) -> Pull | Un
     )
 
 
-def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved:
+def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved | Postponed:
     source = reading.sources[watched.calendar.source]
     request = PullRequest(
         calendar=watched.calendar,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.cli import logs, screen
 from reconciler.cli.world import Format, load_job
 from reconciler.errors import ConfigError, ReconcilerError
-from reconciler.model import Action, Pull, Unobserved, Window
+from reconciler.model import Action, Postponed, Pull, Unobserved, Window
 from reconciler.report import mask
 from reconciler.report.words import bounded, plural
 
@@ -146,10 +146,12 @@ def _request(calendar: Calendar, window: Window, now: datetime) -> PullRequest:
     return PullRequest(calendar=calendar, window=window, now=now)
 
 
-def _calendar(calendar: Calendar, outcome: Pull | Unobserved) -> Line:
+def _calendar(calendar: Calendar, outcome: Pull | Unobserved | Postponed) -> Line:
     name = f"calendar {calendar.label}"
     if isinstance(outcome, Unobserved):
         return Line(name, Mark.PROBLEM, bounded(outcome.why, 400))
+    if isinstance(outcome, Postponed):
+        return Line(name, Mark.NOTE, bounded(outcome.why, 400))
     events = f"{plural(len(outcome.events), 'event')} in the window"
     if outcome.quarantined:
         return Line(name, Mark.NOTE, f"{events}, and {plural(len(outcome.quarantined), 'entry')} that can't be read")

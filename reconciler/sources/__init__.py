@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from reconciler.model import Calendar, Cursor, Pull, Unobserved, Window
+    from reconciler.model import Calendar, Cursor, Postponed, Pull, Unobserved, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,9 @@ class PullRequest:
 
     `known` are the native event ids the mirror holds for this calendar: a known single event or occurrence that is
     still there is returned even when it moved out of the window; they are asked of the state when they are looked at,
-    which a source that finds nothing new never does. `now` is aware UTC.
+    which a source that finds nothing new never does; so are `linked`, those of them that a record hangs on, and
+    `rules`, what earlier pulls asked to keep of each series. `pending` are ids that an earlier pull had no budget left
+    to look up. `patience` says how many seconds are left for this run. `now` is aware UTC.
     """
 
     calendar: Calendar
@@ -26,6 +30,10 @@ class PullRequest:
     now: datetime
     cursor: Cursor | None = None
     known: AbstractSet[str] = field(default_factory=frozenset)
+    linked: AbstractSet[str] = field(default_factory=frozenset)
+    rules: Mapping[str, str] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    patience: Callable[[], float] = lambda: math.inf
 
 
 class Source(Protocol):
@@ -35,8 +43,11 @@ class Source(Protocol):
         """Return a fingerprint of everything that shapes the query for `calendar`, besides window and policy."""
         ...
 
-    def pull(self, request: PullRequest) -> Pull | Unobserved:
-        """Read one calendar. Whatever a calendar or its server may do is no exception but `Unobserved`, with why."""
+    def pull(self, request: PullRequest) -> Pull | Unobserved | Postponed:
+        """Read one calendar. Whatever a calendar or its server may do is no exception but `Unobserved`, with why.
+
+        Only what concerns all calendars of the source alike is raised: AccessError.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The tables of the state database. All keyed by job; instants are epoch seconds, digests 16 bytes, values JSON text.
+"""The tables of the state database. All but `quota` are keyed by job; instants are epoch seconds, values JSON text.
 
 No index begins with the job: a database without statistics takes "this job" for a handful of rows, and would read all
 of them where it was asked for one.
@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -68,6 +69,8 @@ calendars = Table(
     Column("why", Text),
     Column("zone", Text),
     Column("quarantined", Text),
+    Column("next_try", BigInteger),  # before then, trying again makes no sense
+    Column("pending", Text),  # ids that are still to be looked up
     UniqueConstraint("job", "source", "agent", "name"),
 )
 
@@ -81,6 +84,26 @@ cursors = Table(
     Column("scope", Text, nullable=False),
     Column("full_at", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),  # what a commit of a read is compared and swapped on
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("calendar", Integer, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("job", Integer, nullable=False),
+    Column("rule", Text, nullable=False),  # the source's own words: rule, zone, exceptions; no title, no people
+    sqlite_with_rowid=False,
+)
+
+quota = Table(
+    "quota",
+    metadata,
+    Column("provider", Text, primary_key=True),  # a provider's project, shared by all jobs that use it
+    Column("scope", Text, primary_key=True),
+    Column("level", Double, nullable=False),  # attempts that may be spent
+    Column("at", Double, nullable=False),  # when that was so, epoch seconds
+    sqlite_with_rowid=False,
 )
 
 mirror = Table(

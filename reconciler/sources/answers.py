@@ -1,0 +1,96 @@
+"""What a provider may say in place of what was asked: one vocabulary for all providers, quota and sources.
+
+The message of each is the predicate of a sentence for people ("answered 503 backendError"), without secrets and without
+client details. Whether trying again makes sense is fixed by the class; only `quota` tries again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """Whom a provider's limit is for."""
+
+    PROJECT = "project"
+    AGENT = "agent"
+
+
+class ProviderError(Exception):
+    """A provider did not give what was asked. `reason` is its own word for it (`notFound`), empty if it gave none."""
+
+    def __init__(self, says: str, *, reason: str = "") -> None:
+        super().__init__(says)
+        self.reason = reason
+
+
+class RetryableError(ProviderError):
+    """Asking again makes sense. For a write the outcome is unknown: it is looked up, never sent again blindly.
+
+    `after` is how many seconds the provider asked to be left alone (Retry-After), None if it did not say.
+    """
+
+    def __init__(self, says: str, *, reason: str = "", after: float | None = None) -> None:
+        super().__init__(says, reason=reason)
+        self.after = after
+
+
+class TransientError(RetryableError):
+    """The server, the network or the answer broke: 5xx, a dropped connection, a body that is not what it should be."""
+
+
+class ThrottledError(RetryableError):
+    """Too many requests, of the whole project or of one agent. The request was not carried out."""
+
+    def __init__(self, says: str, *, level: Level, reason: str = "", after: float | None = None) -> None:
+        super().__init__(says, reason=reason, after=after)
+        self.level = level
+
+
+class ExpiredTokenError(ProviderError):
+    """The access token is not valid any more; a new one may be."""
+
+
+class DeadCursorError(ProviderError):
+    """The provider no longer knows the cursor: the calendar has to be read whole."""
+
+
+class MissingError(ProviderError):
+    """Nothing is there, or nothing that may be seen: never evidence by itself."""
+
+
+class GoneError(ProviderError):
+    """The provider states that the item was deleted."""
+
+
+class DeniedError(ProviderError):
+    """Access was refused: a permission, a role, a calendar that is not shared any more."""
+
+
+class ParkedError(ProviderError):
+    """One agent can't be read for now (account gone, no calendar); trying every few minutes makes no sense."""
+
+    def __init__(self, says: str, *, reason: str = "", pause: timedelta = timedelta(days=1)) -> None:
+        super().__init__(says, reason=reason)
+        self.pause = pause
+
+
+class ReadOnlyError(ProviderError):
+    """The provider takes no writes for this agent for hours (an abuse limit); reading goes on."""
+
+
+class TakenError(ProviderError):
+    """The id of a create is taken already."""
+
+
+class MovedError(ProviderError):
+    """The item is not in the version that the write was decided on."""
+
+
+class RejectedError(ProviderError):
+    """The provider calls the request wrong: a mistake of ours, or of the job file."""
+
+
+class PostponedError(Exception):
+    """The request was not sent: a budget is used up, a circuit is open, or the deadline is near. Says why, a clause."""
