@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.model import Absence, Agent, Calendar, Mode, Pull, Unobserved, Window, rfc3339
+from reconciler.model import Absence, Agent, Calendar, Mode, Postponed, Pull, Unobserved, Window, rfc3339
 from reconciler.sources import PullRequest, Source
 from reconciler.sources.ics import IcsSource
 
@@ -38,7 +38,7 @@ class World(abc.ABC):
     def close(self) -> None:
         """Make the calendar unreadable."""
 
-    def pull(self, **changes: object) -> Pull | Unobserved:
+    def pull(self, **changes: object) -> Pull | Unobserved | Postponed:
         request = PullRequest(calendar=self.calendar, window=WINDOW, now=NOW)
         return self.source.pull(replace(request, **changes))  # type: ignore[arg-type]
 

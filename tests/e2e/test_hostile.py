@@ -17,7 +17,7 @@ from reconciler.config import load
 from reconciler.crm import Writer, Written
 from reconciler.crm.sql import SqlSnapshot
 from reconciler.errors import CrmUnreachableError, UsageError
-from reconciler.model import Fields, Pull, Unobserved
+from reconciler.model import Fields, Postponed, Pull, Unobserved
 from reconciler.run import Options, Setup, run
 from reconciler.sources import PullRequest, Source
 from reconciler.store import state as states
@@ -471,7 +471,7 @@ def test_a_read_that_another_process_overtook_is_judged_by_what_that_one_saw(
     with world.setup() as setup:
         pull = setup.sources["ics-ann"].pull
 
-        def overtaken(request: PullRequest) -> Pull | Unobserved:
+        def overtaken(request: PullRequest) -> Pull | Unobserved | Postponed:
             found = pull(request)
             monkeypatch.undo()
             world.write(ANN, event("a", NOW + timedelta(days=5)))
