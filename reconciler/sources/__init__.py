@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from reconciler.model import Calendar, Cursor, Postponed, Pull, Unobserved, Window
+    from reconciler.model import (
+        Calendar,
+        Cursor,
+        Event,
+        Fields,
+        Outcome,
+        Postponed,
+        Pull,
+        Tombstone,
+        Unobserved,
+        Window,
+    )
+    from reconciler.sources.claims import Claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +74,59 @@ class Caps:
     attendees: int = 500  # of one event; more are left out and the event is quarantined
     text: int = 10_000  # characters of one property that are looked at
     seconds: float = 60.0  # for fetching one calendar
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+WRITABLE = frozenset({"start", "end", "all_day", "title", "location", "status"})
+"""The fields of an event that may be written. Who attends is never one of them: people would be told, or not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """What became of one write: the event as the calendar keeps it where that is known, and a sentence otherwise.
+
+    DEFERRED says that nothing was sent and a later run should: a budget is used up, or the provider wants no more now.
+    """
+
+    outcome: Outcome  # DONE, ALREADY, CONFLICT, FAILED, UNKNOWN or DEFERRED
+    event: Event | None = None
+    why: str = ""
+
+
+class CalendarWriter(Protocol):
+    """The writing half of a provider. Safe to call from several threads, one event a call.
+
+    No write raises, and none lets the provider tell anybody. Single events are written, never series or one of their
+    occurrences; only where the agent organizes and nobody else attends; always in the version that was decided on.
+    Everything else is FAILED with a sentence, and left as it is.
+    """
+
+    def create(self, calendar: Calendar, claim: Claim, fields: Fields) -> Wrote:
+        """Put an event under `claim`: ALREADY when ours is there, however it looks; CONFLICT when the id is another's.
+
+        Where the event of one generation was deleted, the next one is taken.
+        """
+        ...
+
+    def update(self, calendar: Calendar, event: str, fields: Fields, *, version: str) -> Wrote:
+        """Change `fields` and nothing else if the event still has `version` (its etag); CONFLICT when it moved.
+
+        ALREADY when it says what it should.
+        """
+        ...
+
+    def cancel(self, calendar: Calendar, event: str, *, version: str) -> Wrote:
+        """Remove the event if it still has `version`; ALREADY when the provider says that it is gone.
+
+        An event that is not shown is a CONFLICT: it may be there for others.
+        """
+        ...
+
+    def find(self, calendar: Calendar, event: str | Claim) -> Event | Tombstone | None:
+        """Look one event up by id or by claim: what an unknown outcome really was.
+
+        None is no evidence: nothing is there, nothing that may be seen, or nothing of ours. Raises ProviderError,
+        PostponedError and AccessError.
+        """
+        ...
