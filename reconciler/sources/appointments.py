@@ -117,10 +117,7 @@ class _Emitter:
     def __init__(self, request: PullRequest, caps: Caps, found: Collected) -> None:
         self.request, self.caps, self.found = request, caps, found
         self.budget = Budget(steps=caps.total_occurrences * STEPS)
-        self.known: dict[str, set[Moment]] = {}
-        for name in request.known:
-            if occurrence := _NAMED.fullmatch(name):
-                self.known.setdefault(occurrence[1], set()).update(_original(occurrence[2], occurrence[3]))
+        self.known = originals(request.known)
 
     def emit(self, name: str, components: list[Component]) -> None:
         """Emit the events of one UID: a single event, or a series."""
@@ -169,6 +166,15 @@ class _Emitter:
         if len(self.found.events) + len(kept) > self.caps.total_occurrences:
             raise TooMuchError(f"the calendar has more than {self.caps.total_occurrences} occurrences in the window")
         self.found.events.update(kept)
+
+
+def originals(known: Iterable[str]) -> dict[str, set[Moment]]:
+    """Return which occurrences of which series these ids name, by the starts their series gave them."""
+    found: dict[str, set[Moment]] = {}
+    for name in known:
+        if occurrence := _NAMED.fullmatch(name):
+            found.setdefault(occurrence[1], set()).update(_original(occurrence[2], occurrence[3]))
+    return found
 
 
 def _original(day: str, clock: str | None) -> Iterator[Moment]:

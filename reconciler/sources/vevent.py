@@ -77,8 +77,12 @@ class Component:
 def uid_of(entry: Entry) -> str | None:
     """Return the UID of an entry, bounded and inert; None if it has none."""
     found = entry.first("UID")
-    raw = found.value if found else ""
-    uid = text.line(entry.text("UID", ID_LIMIT * 2), ID_LIMIT + 1)
+    return bounded_uid(entry.text("UID", ID_LIMIT * 2), found.value if found else "")
+
+
+def bounded_uid(shown: str, raw: str) -> str | None:
+    """Return an iCalUID as it is kept: inert, a long one by the digest of what stands there (`raw`); None for none."""
+    uid = text.line(shown, ID_LIMIT + 1)
     if len(uid) > ID_LIMIT or len(raw) > ID_LIMIT * 2:
         return "sha256:" + hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest()
     return uid or None
@@ -89,7 +93,7 @@ def read(entry: Entry, reading: Reading) -> Component:
     if entry.problem:
         raise ValueError(entry.problem)
     uid = uid_of(entry)
-    times = _times(entry, reading, uid or "") if entry.first("DTSTART") else None
+    times = times_of(entry, reading.zones, uid or "") if entry.first("DTSTART") else None
     cancelled = reading.cancels or _word(entry, "STATUS") == "CANCELLED"
     if times is None and not (cancelled and uid):
         raise ValueError("it has no DTSTART")
@@ -146,8 +150,9 @@ def duration(value: str) -> timedelta:
     return length
 
 
-def _times(entry: Entry, reading: Reading, uid: str) -> Part:
-    start, end, exact = _ends(entry, reading.zones)
+def times_of(entry: Entry, zones: Zones, uid: str) -> Part:
+    """Read when an entry is and how it recurs; raise `ValueError` with a clause where that makes no sense."""
+    start, end, exact = _ends(entry, zones)
     if (
         _word(entry, "X-MICROSOFT-CDO-ALLDAYEVENT") == "TRUE"
         and _at_midnight(start)
@@ -161,10 +166,10 @@ def _times(entry: Entry, reading: Reading, uid: str) -> Part:
         start=start,
         end=end,
         exact=exact,
-        rules=_rules(entry, start, reading.zones),
-        rdates=tuple(_rdates(entry, start, reading.zones)),
-        exdates=tuple(like(day, start, keep_dates=True) for day in _dates(entry, "EXDATE", reading.zones)),
-        recurrence_id=moment(named, reading.zones) if named else None,
+        rules=_rules(entry, start, zones),
+        rdates=tuple(_rdates(entry, start, zones)),
+        exdates=tuple(like(day, start, keep_dates=True) for day in _dates(entry, "EXDATE", zones)),
+        recurrence_id=moment(named, zones) if named else None,
         onwards=named is not None and named.params.get("RANGE", "").upper() == "THISANDFUTURE",
         sequence=_integer(entry, "SEQUENCE"),
         uid=uid,
