@@ -1,0 +1,208 @@
+"""Turn what a walk found into what a pull says: events in reach, tombstones, series anew, and what to keep of them.
+
+A whole read tells everything the reach holds; an incremental one tells what changed, with what earlier reads kept of a
+series (its rule, its exceptions) beside the part of it that was sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+from reconciler import text
+from reconciler.model import Absence, Event, Tombstone, Window
+from reconciler.normalise import occurrence_key
+from reconciler.sources import PullRequest
+from reconciler.sources.appointments import BROKEN, STEPS
+from reconciler.sources.google_events import (
+    Item,
+    Series,
+    event_of,
+    makes,
+    occurrences,
+    series_of,
+    tombstone_of,
+)
+from reconciler.sources.google_walk import Walked
+from reconciler.sources.recurrence import Budget, Moment, TooMuchError
+
+_OCCURRENCE = re.compile(r"(.+)/(\d{8})(?:T(\d{6})Z)?", re.DOTALL)
+
+
+class UnknownSeriesError(Exception):
+    """A changed occurrence matters whose series was never read: only a whole read puts it in its place."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What a pull will say, as `model.Pull` names it."""
+
+    events: dict[str, Event] = field(default_factory=dict)
+    tombstones: dict[str, Tombstone] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
+    series: set[str] = field(default_factory=set)
+    rules: dict[str, str | None] = field(default_factory=dict)
+    unchanged: set[str] = field(default_factory=set)
+
+
+def series_in(name: str) -> str | None:
+    """Return the series of an occurrence by its name in the mirror; None for a single event."""
+    found = _OCCURRENCE.fullmatch(name)
+    return found[1] if found else None
+
+
+def _originals(names: Iterable[str]) -> Iterator[tuple[str, Moment]]:
+    """Yield series and original start of the occurrences among these names."""
+    for name in names:
+        if found := _OCCURRENCE.fullmatch(name):
+            try:
+                moment = datetime.strptime(found[2] + (found[3] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            except ValueError:
+                continue
+            yield found[1], moment if found[3] else moment.date()
+
+
+class Teller:
+    """Tells what walks over one calendar found, within the bounds of the whole calendar. `reach` is kept whole."""
+
+    def __init__(self, request: PullRequest, reach: Window, *, whole: bool) -> None:
+        self.told = Told()
+        self._request = request
+        self._reach = reach
+        self._whole = whole
+        self._wanted: dict[str, set[Moment]] | None = None
+        self._budget: Budget | None = None
+
+    def tell(self, walked: Walked) -> None:
+        """Add what `walked` found. Raises UnknownSeriesError in an incremental read that can't be understood alone."""
+        self._caps = walked.reading.caps
+        self._budget = self._budget or Budget(steps=self._caps.total_occurrences * STEPS)
+        for name, why in walked.unreadable.items():
+            self.told.quarantined.setdefault(name, why)
+        for name, item in walked.cancelled.items():
+            self._guarded(name, partial(self._cancelled, name, item))
+        for name, item in walked.singles.items():
+            self._guarded(name, partial(self._single, name, item, walked))
+        for name in dict.fromkeys((*walked.series, *walked.exceptions, *walked.gone)):
+            self._guarded(name, partial(self._series, name, walked))
+
+    def _guarded(self, name: str, attempt: Callable[[], None]) -> None:
+        """Tell one thing; if it makes no sense, it is set aside and nothing of it is told."""
+        try:
+            attempt()
+        except BROKEN as error:
+            self.told.quarantined.setdefault(name, text.line(str(error), 300) or "it can't be read")
+
+    def _keep(self, events: Iterable[Event]) -> None:
+        """Keep all of these events that are in reach or known, or none of them."""
+        known = self._request.known
+        kept = {event.id: event for event in events if self._reach.holds(event.span) or event.id in known}
+        if len(self.told.events) + len(kept) > self._caps.total_occurrences:
+            raise TooMuchError(f"the calendar has more than {self._caps.total_occurrences} events in reach")
+        self.told.events.update(kept)
+
+    # ---- single events ----------------------------------------------------------------------------------------------
+
+    def _cancelled(self, name: str, item: Item) -> None:
+        self.told.tombstones[name] = tombstone_of(item)
+        self._forget(name)
+
+    def _single(self, name: str, item: Item, walked: Walked) -> None:
+        self._keep([event_of(item, walked.reading)])
+        if name in self._request.rules:  # it was a series until now
+            self.told.series.add(name)
+            self._forget(name)
+
+    def _forget(self, series: str) -> None:
+        if not self._whole and series in self._request.rules:
+            self.told.rules[series] = None
+
+    # ---- series -----------------------------------------------------------------------------------------------------
+
+    def _series(self, name: str, walked: Walked) -> None:
+        changed, gone = walked.exceptions.get(name, {}), walked.gone.get(name, set())
+        if name in walked.cancelled:
+            return
+        if (master := walked.series.get(name)) is not None:
+            self._anew(name, master, walked)
+        elif (series := self._kept(name)) is not None:
+            self._excepted(name, series, changed, gone)
+        else:
+            self._alone(name, changed, gone, walked)
+        self._guarded_each(name, changed, walked)
+
+    def _anew(self, name: str, master: Item, walked: Walked) -> None:
+        """Expand a series whose master was sent, with its exceptions as far as they are known."""
+        changed, gone = walked.exceptions.get(name, {}), walked.gone.get(name, set())
+        before = self._kept(name)
+        series = _with_exceptions(series_of(master, walked.reading, before), changed, gone)
+        template = event_of(master, walked.reading)
+        budget, most = self._spending(), self._caps.occurrences
+        wanted = self._known_originals().get(name, set())
+        self._keep(occurrences(series, template, self._reach, budget=budget, wanted=frozenset(wanted), most=most))
+        self.told.unchanged |= {
+            key
+            for original in series.moved - changed.keys()
+            if (key := occurrence_key(name, original)) in self._request.known and makes(series, original, budget)
+        }
+        self.told.rules[name] = series.to_text()
+        self.told.series.add(name)
+        if not self._whole and before is None and name in self._request.known:  # it was a single event until now
+            self.told.tombstones[name] = Tombstone(name, Absence.UNSEEN)
+
+    def _excepted(self, name: str, series: Series, changed: dict[Moment, Item], gone: set[Moment]) -> None:
+        """Note the exceptions of a series whose rule stands. What its rule does not make, its rule took away."""
+        for original in gone:
+            key = occurrence_key(name, original)
+            is_made = makes(series, original, self._spending())
+            self.told.tombstones[key] = Tombstone(key, Absence.EXCLUDED if is_made else Absence.UNSEEN)
+        self.told.rules[name] = _with_exceptions(series, changed, gone).to_text()
+
+    def _alone(self, name: str, changed: dict[Moment, Item], gone: set[Moment], walked: Walked) -> None:
+        """Take the exceptions of a series that nobody knows as they are; one that matters asks for a whole read."""
+        if not self._whole and any(self._matters(name, original, walked) for original in changed):
+            raise UnknownSeriesError(name)
+        for original in gone:
+            key = occurrence_key(name, original)
+            self.told.tombstones[key] = Tombstone(key, Absence.EXCLUDED)
+
+    def _matters(self, name: str, original: Moment, walked: Walked) -> bool:
+        item = walked.exceptions[name][original]
+        return occurrence_key(name, original) in self._request.known or self._reach.holds(
+            event_of(item, walked.reading).span
+        )
+
+    def _guarded_each(self, name: str, changed: dict[Moment, Item], walked: Walked) -> None:
+        for original, item in changed.items():
+            self._guarded(occurrence_key(name, original), partial(self._changed, item, walked))
+
+    def _changed(self, item: Item, walked: Walked) -> None:
+        self._keep([event_of(item, walked.reading)])
+
+    def _kept(self, name: str) -> Series | None:
+        """Return what earlier reads kept of a series; a whole read starts afresh."""
+        written = None if self._whole else self._request.rules.get(name)
+        return Series.from_text(written) if written else None
+
+    def _spending(self) -> Budget:
+        if self._budget is None:
+            raise TypeError("there is a budget as soon as something is told")
+        return self._budget
+
+    def _known_originals(self) -> dict[str, set[Moment]]:
+        if self._wanted is None:
+            self._wanted = {}
+            for series, original in _originals(self._request.known):
+                self._wanted.setdefault(series, set()).add(original)
+        return self._wanted
+
+
+def _with_exceptions(series: Series, changed: Iterable[Moment], gone: Iterable[Moment]) -> Series:
+    for original in gone:
+        series = series.without(original)
+    for original in changed:
+        series = series.moving(original)
+    return series
