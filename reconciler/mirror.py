@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Mirror = dict[str, Seen]
+
+_OCCURRENCE = re.compile(r"(.+)/[0-9]{8}(?:T[0-9]{6}Z)?", re.DOTALL)
+"""How `normalise.occurrence_key` names an occurrence: its series, and the start that the series gave it."""
 
 
 def fold(
@@ -34,9 +38,17 @@ def fold(
     stones = _tombstoned(previous, pull)
     for event in stones.keys() - events.keys():
         following[event] = _buried(previous[event], stones[event], pull)
-    for event in _not_shown(previous, pull) - events.keys() - stones.keys():
+    for event in _not_shown(previous, pull) - events.keys() - stones.keys() - pull.unchanged:
         following[event] = _missing(previous[event], pull, evidence_after)
     return {event: seen for event, seen in following.items() if seen.absence is None or seen.relevance is not None}
+
+
+def series_of(event: str, seen: Seen | None) -> str | None:
+    """Return the series that `event` is an occurrence of. Rows of irrelevant events keep it in their id alone."""
+    if seen is not None and (seen.series is not None or seen.relevance is not None):
+        return seen.series
+    found = _OCCURRENCE.fullmatch(event)
+    return found[1] if found else None
 
 
 def _observed(before: Seen | None, seen: Seen, pull: Pull, *, baseline: bool) -> Seen:
@@ -59,7 +71,7 @@ def _tombstoned(previous: Mapping[str, Seen], pull: Pull) -> dict[str, Tombstone
             named[stone.id] = stone
     if not named:
         return {}
-    meant = {event: named.get(event) or named.get(seen.series or "") for event, seen in previous.items()}
+    meant = {event: named.get(event) or named.get(series_of(event, seen) or "") for event, seen in previous.items()}
     return {event: stone for event, stone in meant.items() if stone is not None}
 
 
@@ -82,10 +94,11 @@ def _not_shown(previous: Mapping[str, Seen], pull: Pull) -> set[str]:
     if not pull.proves_absence:
         return set()
     unreadable = {entry.id for entry in pull.quarantined}
+    series = {event: series_of(event, seen) for event, seen in previous.items()}
     return {
         event
-        for event, seen in previous.items()
-        if (pull.mode is Mode.FULL or seen.series in pull.series) and not {event, seen.series} & unreadable
+        for event, whose in series.items()
+        if (pull.mode is Mode.FULL or whose in pull.series) and not {event, whose} & unreadable
     }
 
 

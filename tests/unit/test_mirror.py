@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.mirror import Mirror, fold
+from reconciler.mirror import Mirror, fold, series_of
 from reconciler.model import (
     Absence,
     Agent,
@@ -54,6 +54,7 @@ def pull(
     tombstones: Iterable[Tombstone] = (),
     quarantined: Iterable[Quarantined] = (),
     series: Iterable[str] = (),
+    unchanged: Iterable[str] = (),
     proves_absence: bool = True,
 ) -> Pull:
     return Pull(
@@ -64,6 +65,7 @@ def pull(
         tombstones=tuple(tombstones),
         quarantined=tuple(quarantined),
         series=frozenset(series),
+        unchanged=frozenset(unchanged),
         proves_absence=proves_absence,
     )
 
@@ -222,6 +224,22 @@ def test_an_occurrence_is_stale_no_longer_when_its_whole_series_is_missing() -> 
     assert (twice["s/1"].absence, twice["s/1"].stale) == (Absence.GONE, False)
 
 
+@pytest.mark.parametrize("mode", list(Mode))
+def test_what_stands_as_it_was_is_not_missing_though_its_series_was_read_anew(mode: Mode) -> None:
+    before = by_id(row("s/1", series="s"), row("s/2", series="s"), row("s/3", series="s"))
+    stones = [Tombstone("s/3", Absence.EXCLUDED)]
+    after = folded(before, pull(mode, T0 + DAY, "t2", series=["s"], unchanged=["s/1"], tombstones=stones))
+    assert after["s/1"] == before["s/1"]
+    assert (after["s/2"].absence, after["s/2"].stale) == (Absence.UNSEEN, True)
+    assert (after["s/3"].absence, after["s/3"].stale) == (Absence.EXCLUDED, False)
+
+
+def test_what_stands_as_it_was_goes_when_its_series_is_said_to_be_gone() -> None:
+    stones = [Tombstone("s", Absence.CANCELLED)]
+    after = folded(by_id(row("s/1", series="s")), pull(INCREMENT, unchanged=["s/1"], tombstones=stones))
+    assert after["s/1"].absence is Absence.CANCELLED
+
+
 # ---- absence as evidence --------------------------------------------------------------------------------------------
 
 
@@ -261,6 +279,32 @@ def test_an_irrelevant_event_leaves_no_trace_once_it_is_gone(absence: Absence) -
     assert folded(by_id(lunch), pull(INCREMENT, tombstones=[Tombstone("a", absence)])) == {}
     assert folded(by_id(lunch), pull(INCREMENT), row(relevance=None, absence=absence)) == {}
     assert folded(by_id(lunch), pull()) == {}
+
+
+def test_irrelevant_occurrences_go_with_their_series_which_their_ids_alone_name() -> None:
+    timed, whole, other = (row(name, relevance=None) for name in ("s/20261123T120000Z", "s/20261124", "s2/20261124"))
+    before = by_id(timed, whole, other)
+    assert folded(before, pull(INCREMENT, tombstones=[Tombstone("s", Absence.CANCELLED)])).keys() == {other.event}
+    assert folded(before, pull(INCREMENT, series=["s"]), timed).keys() == {timed.event, other.event}
+    assert folded(before, pull(INCREMENT, series=["s"], quarantined=[Quarantined("s", "no end")])) == before
+
+
+@pytest.mark.parametrize(
+    ("event", "seen", "series"),
+    [
+        ("a", None, None),
+        ("m/20260309T150000Z", None, "m"),
+        ("m/20260309", None, "m"),
+        ("a/b/20260309", None, "a/b"),
+        ("m/20260309T15", None, None),
+        ("/20260309", None, None),
+        ("m/20260309", row("m/20260309"), None),  # a row of an appointment says it itself
+        ("m/20260309", row("m/20260309", series="other"), "other"),
+        ("m/20260309", row("m/20260309", relevance=None), "m"),
+    ],
+)
+def test_the_series_of_an_event(event: str, seen: Seen | None, series: str | None) -> None:
+    assert series_of(event, seen) == series
 
 
 # ---- properties -----------------------------------------------------------------------------------------------------
