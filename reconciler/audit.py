@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Missed:
     """Ids of events in which a mirror and the list differed, in order.
 
-    `chain` stood wrong before the read, though nothing about them had changed since the one before; `expansion` still
-    differ after it: the list, or what we made of a series, is wrong.
+    `chain` stood wrong before the read, though nothing about them had changed since the one before; `expansion` differ
+    even after it: the list, or what we made of a series, is wrong.
     """
 
     chain: tuple[str, ...] = ()
@@ -39,12 +39,15 @@ def missed(
 ) -> Missed:
     """Return what the mirror had wrong before a read and after it, as far as the list can tell.
 
-    `unreadable` names events and series that could not be read: known to be missing, and reported as that.
+    What was touched excuses both: read and list may lie on either side of the change. `unreadable` names events and
+    series that could not be read: known to be missing, and reported as that.
     """
     excused = {*audit.touched, *unreadable}
-    chain = (event for event in _differing(before, audit) if not _names(excused, event, before))
-    expansion = (event for event in _differing(after, audit) if not _names(unreadable, event, after))
-    return Missed(tuple(sorted(chain)), tuple(sorted(expansion)))
+    return Missed(*(tuple(sorted(_unexcused(rows, audit, excused))) for rows in (before, after)))
+
+
+def _unexcused(rows: Mapping[str, Seen], audit: Audit, excused: Collection[str]) -> Iterator[str]:
+    return (event for event in _differing(rows, audit) if not _names(excused, event, rows))
 
 
 def _names(ids: Collection[str], event: str, rows: Mapping[str, Seen]) -> bool:
