@@ -132,7 +132,7 @@ def _within(seconds: float, work: Callable[[], Fetched], abort: Callable[[], Non
         except FetchError as error:
             outcome.append(error)
         except (OSError, urllib3.exceptions.HTTPError, ValueError, zlib.error) as error:
-            outcome.append(FetchError(_reason(error)))
+            outcome.append(FetchError(why_broken(error)))
 
     thread = threading.Thread(target=run, name="ics-fetch", daemon=True)
     thread.start()
@@ -146,7 +146,7 @@ def _within(seconds: float, work: Callable[[], Fetched], abort: Callable[[], Non
     return result
 
 
-def _reason(error: Exception) -> str:
+def why_broken(error: Exception) -> str:
     """Say what went wrong in the connection; a library's own words may hold the URL and stay out."""
     chain = {type(one) for one in (error, error.__cause__, error.__context__) if one is not None}
     if any(issubclass(kind, (ssl.SSLError, urllib3.exceptions.SSLError)) for kind in chain):
@@ -207,7 +207,7 @@ class _Exchange:
                 return self._connect(target.scheme, host, address, port)
             except (OSError, urllib3.exceptions.HTTPError) as error:
                 failure = error
-        raise FetchError(_reason(failure) if failure else "has no address")
+        raise FetchError(why_broken(failure) if failure else "has no address")
 
     def _connect(self, scheme: str, host: str, address: str, port: int) -> HTTPConnection:
         """Connect to `address`, as checked, and to nothing else; the certificate has to be that of `host`."""
@@ -260,7 +260,7 @@ class _Exchange:
         encoding = answer.headers.get("Content-Encoding", "").strip().casefold()
         if encoding not in {"", "identity", "gzip", "x-gzip"}:
             raise FetchError("sent an answer with a compression that was not asked for")
-        unpack = _gunzip if encoding.endswith("gzip") else _plain
+        unpack = gunzip if encoding.endswith("gzip") else _plain
         size = 0
         for chunk in unpack(self._raw(answer)):
             size += len(chunk)
@@ -282,7 +282,7 @@ def _plain(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return chunks
 
 
-def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Unpack gzip in small pieces, so that a bomb is noticed before it has grown; a missing end is an error."""
     unpacker = zlib.decompressobj(wbits=31)
     for chunk in chunks:
