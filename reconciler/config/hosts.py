@@ -10,7 +10,9 @@ from reconciler.config.values import WrongError, shown
 
 ALLOW_HOSTS: Final = "RECONCILE_ALLOW_HOSTS"
 KNOWN_HOSTS: Final[Mapping[str, frozenset[str]]] = {
-    "google": frozenset({"www.googleapis.com", "oauth2.googleapis.com", "accounts.google.com"}),
+    "google": frozenset(
+        {"www.googleapis.com", "oauth2.googleapis.com", "accounts.google.com", "iamcredentials.googleapis.com"}
+    ),
     "microsoft": frozenset(
         {
             "graph.microsoft.com",

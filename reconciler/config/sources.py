@@ -61,16 +61,48 @@ MicrosoftUrl = Annotated[str, AfterValidator(_microsoft_url)]
 
 
 class GoogleAuth(Section):
-    """A service account that acts for each agent, or a token as it is."""
+    """One way in: a service account's key, the right to let a service account sign (`impersonate`), or a token as it is.
+
+    Beside `impersonate` stands what may ask for signatures: a token, the key of another service account, or nothing,
+    which is the machine's own. `delegate = false` reads all calendars as the account itself, by what is shared with it.
+    """
 
     service_account: Secret | None = None
+    delegate: bool | None = None
+    impersonate: Email | None = None
     token: Secret | None = None
     token_uri: GoogleUrl | None = None
+    iam_uri: Annotated[GoogleUrl, AfterValidator(_slashed)] | None = None
+
+    @property
+    def delegated(self) -> bool:
+        """Tell whether a token is for one agent; otherwise one is for all."""
+        return self.delegate is not False and (self.service_account is not None or self.impersonate is not None)
 
     @model_validator(mode="after")
     def _one_credential(self) -> "GoogleAuth":
-        if (self.service_account is None) == (self.token is None):
-            raise WrongError("needs one credential: service_account or token", 'service_account = "file:google.json"')
+        keys = [key for key in ("service_account", "token") if getattr(self, key) is not None]
+        if self.impersonate is None and not keys:
+            raise WrongError(
+                "needs one credential: service_account, impersonate or token", 'service_account = "file:google.json"'
+            )
+        if len(keys) > 1:
+            beside = " beside impersonate" if self.impersonate else ""
+            raise WrongError(f"has both service_account and token{beside}", "keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> "GoogleAuth":
+        """Refuse what would quietly do nothing."""
+        if self.delegate is not None and (self.service_account is None or self.impersonate is not None):
+            raise WrongError(
+                "has delegate, which is about service_account alone",
+                'write { service_account = "file:google.json", delegate = false }, or remove it',
+            )
+        if self.iam_uri is not None and self.impersonate is None:
+            raise WrongError("has iam_uri, which is about impersonate alone", "remove it")
+        if self.token_uri is not None and self.impersonate is None and self.service_account is None:
+            raise WrongError("has token_uri, but a token as it is asks for no other", "remove it")
         return self
 
 

@@ -501,6 +501,34 @@ def test_a_token_address_is_judged_like_an_endpoint(tmp_path: Path) -> None:
     assert problems_of(written(tmp_path, text))[0].startswith('source[2].auth.token_uri: "evil.example" is no host')
 
 
+@pytest.mark.parametrize(
+    ("auth", "delegated"),
+    [
+        ('{ service_account = "file:a.json" }', True),
+        ('{ service_account = "file:a.json", delegate = true }', True),
+        ('{ service_account = "file:a.json", delegate = false }', False),
+        ('{ impersonate = "robot@acme.example" }', True),
+        ('{ impersonate = "robot@acme.example", token = "env:TOKEN" }', True),
+        ('{ impersonate = "robot@acme.example", service_account = "file:a.json" }', True),
+        ('{ token = "env:TOKEN" }', False),
+    ],
+)
+def test_ways_into_google_say_whether_a_token_is_for_one_agent(tmp_path: Path, auth: str, delegated: bool) -> None:
+    source = job_of(tmp_path, google(auth=auth)).sources[1]
+    assert isinstance(source, Google)
+    assert source.auth.delegated is delegated
+
+
+def test_the_address_that_signs_is_judged_like_an_endpoint(tmp_path: Path) -> None:
+    uri = "https://iamcredentials.googleapis.com"
+    source = job_of(tmp_path, google(auth=f'{{ impersonate = "robot@acme.example", iam_uri = "{uri}" }}')).sources[1]
+    assert isinstance(source, Google)
+    assert source.auth.iam_uri == f"{uri}/"
+    assert permitted(uri, "google", {}) == uri
+    with pytest.raises(WrongError):
+        permitted(uri, "microsoft", {})
+
+
 # ---- rules ----------------------------------------------------------------------------------------------------------
 
 
