@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, exists, false, insert, select, update
+from sqlalchemy import and_, bindparam, delete, exists, false, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.match import Copy, elect
-from reconciler.model import Absence
+from reconciler.model import Absence, Mode
 from reconciler.normalise import key_digest
 from reconciler.store import codec
 from reconciler.store.database import batched, upsert
-from reconciler.store.schema import calendars, cursors, links, mirror
+from reconciler.store.schema import calendars, cursors, links, mirror, series
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -48,6 +48,12 @@ def known_events(connection: Connection, state: State, calendar: int) -> frozens
     return frozenset(connection.execute(query).scalars())
 
 
+def rules_of(connection: Connection, state: State, calendar: int) -> dict[str, str]:
+    """Return what the source of one calendar asked to keep of each series."""
+    query = select(series.c.id, series.c.rule).where(series.c.job == state.job, series.c.calendar == calendar)
+    return {row.id: row.rule for row in connection.execute(query)}
+
+
 def commit_pull(
     connection: Connection,
     state: State,
@@ -56,7 +62,10 @@ def commit_pull(
     before: Mapping[str, Seen],
     after: Mapping[str, Seen],
 ) -> bool:
-    """Commit one read: cursor, rows and health together. False, and nothing written, when another process was first."""
+    """Commit one read: cursor, rows, rules of series and health together.
+
+    False, and nothing written, when another process was first.
+    """
     if not _swap_cursor(connection, watched, pull):
         return False
     changed = [seen for event, seen in after.items() if before.get(event) != seen]
@@ -71,6 +80,7 @@ def commit_pull(
     meetings = {seen.meeting for seen in changed} | {before[event].meeting for event in gone}
     meetings |= {before[seen.event].meeting for seen in changed if seen.event in before}
     _elect(connection, state, meetings - {""})
+    _keep_rules(connection, state, watched.id, pull)
     _note_health(connection, watched, pull)
     return True
 
@@ -86,10 +96,13 @@ def touch(connection: Connection, reads: Sequence[tuple[Watched, Pull]]) -> None
         [{"number": watched.id, "was": watched.version, **_cursor_row(watched, pull)} for watched, pull in reads],
     )
     seen = update(calendars).where(calendars.c.id == bindparam("number"))
-    healthy = {"seen_at": bindparam("at"), "tried_at": bindparam("at"), "strikes": 0, "blind_since": None, "why": None}
+    healthy = {"seen_at": bindparam("at"), "tried_at": bindparam("at"), **_WELL}
     moments = [{"number": watched.id, "at": codec.epoch(pull.at)} for watched, pull in reads]
     connection.execute(seen.values(healthy), moments)
 
+
+_WELL: Mapping[str, Any] = {"strikes": 0, "blind_since": None, "next_try": None, "why": None}
+"""What a read takes off a calendar that could not be read before."""
 
 _CURSOR = ("token", "window_start", "window_end", "scope", "full_at", "version")
 
@@ -120,16 +133,31 @@ def _swap_cursor(connection: Connection, watched: Watched, pull: Pull) -> bool:
     return connection.execute(swap).rowcount == 1
 
 
+def _keep_rules(connection: Connection, state: State, calendar: int, pull: Pull) -> None:
+    """Keep what the source wants to know again of a series. A whole read names all there are."""
+    kept = {name: rule for name, rule in pull.rules.items() if rule is not None}
+    mine = and_(series.c.job == state.job, series.c.calendar == calendar)
+    if pull.mode is Mode.FULL:
+        connection.execute(delete(series).where(mine))
+    else:
+        for batch in batched(pull.rules.keys() - kept.keys()):
+            connection.execute(delete(series).where(mine, series.c.id.in_(batch)))
+    upsert(
+        connection,
+        series,
+        [{"calendar": calendar, "id": name, "job": state.job, "rule": rule} for name, rule in kept.items()],
+    )
+
+
 def _note_health(connection: Connection, watched: Watched, pull: Pull) -> None:
     entries = [[entry.id, entry.why] for entry in pull.quarantined]
     health = {
         "seen_at": codec.epoch(pull.at),
         "tried_at": codec.epoch(pull.at),
-        "strikes": 0,
-        "blind_since": None,
-        "why": None,
+        **_WELL,
         "zone": pull.zone,
         "quarantined": codec.dump(entries) if entries else None,
+        "pending": codec.dump(list(pull.pending)) if pull.pending else None,
     }
     connection.execute(update(calendars).where(calendars.c.id == watched.id).values(health))
 
@@ -214,16 +242,21 @@ def copies_of(connection: Connection, state: State, meeting: str) -> list[Copy]:
 def retire(connection: Connection, state: State, kept: Collection[int]) -> None:
     """Let calendars that the job names no more speak for nothing: what they showed is unseen from now on."""
     read = select(calendars.c.id).join(cursors, cursors.c.calendar == calendars.c.id)
-    before = connection.execute(read.where(calendars.c.job == state.job, cursors.c.scope != "")).scalars()
+    shows = exists().where(mirror.c.calendar == calendars.c.id, mirror.c.job == state.job, mirror.c.absence.is_(None))
+    speaks = or_(cursors.c.scope != "", shows)  # a cursor may have been voided before the calendar was named no more
+    before = connection.execute(read.where(calendars.c.job == state.job, speaks)).scalars()
     for number in set(before) - set(kept):
         theirs = and_(mirror.c.job == state.job, mirror.c.calendar == number, mirror.c.absence.is_(None))
         meetings = set(connection.execute(select(mirror.c.meeting).where(theirs)).scalars())
         connection.execute(update(mirror).where(theirs).values(absence=Absence.UNSEEN))
         _elect(connection, state, meetings - {""})
+        connection.execute(delete(series).where(series.c.job == state.job, series.c.calendar == number))
+        connection.execute(update(calendars).where(calendars.c.id == number).values(pending=None))
         read_whole_next(connection, [number])
 
 
 def read_whole_next(connection: Connection, numbers: Iterable[int]) -> None:
-    """Let these calendars be read whole by the next run: their cursors no longer fit any scope."""
+    """Let these calendars be read whole by the next run: their cursors fit no scope, and a read under way is void."""
     for batch in batched(numbers):
-        connection.execute(update(cursors).where(cursors.c.calendar.in_(batch)).values(scope=""))
+        theirs = update(cursors).where(cursors.c.calendar.in_(batch))
+        connection.execute(theirs.values(scope="", version=cursors.c.version + 1))

@@ -17,23 +17,30 @@ from reconciler.store.schema import calendars, chunks, cursors, jobs, links, mir
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A calendar as the state knows it. `id` stands for it in every other table; `version` guards its cursor."""
+    """A calendar as the state knows it. `id` stands for it in every other table; `version` guards its cursor.
+
+    `seen_at` is when it was last read, `tried_at` when that was last tried; before `next_try` trying is of no use.
+    `pending` are the ids that its source still wants to look up.
+    """
 
     id: int
     calendar: Calendar
-    cursor: Cursor | None
-    version: int
-    strikes: int
-    seen_at: datetime | None
-    blind_since: datetime | None
-    why: str | None
-    zone: str | None
-    quarantined: tuple[Quarantined, ...]
+    cursor: Cursor | None = None
+    version: int = 0
+    strikes: int = 0
+    seen_at: datetime | None = None
+    tried_at: datetime | None = None
+    blind_since: datetime | None = None
+    next_try: datetime | None = None
+    why: str | None = None
+    zone: str | None = None
+    quarantined: tuple[Quarantined, ...] = ()
+    pending: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,7 @@ def cursors_of(connection: Connection, state: State) -> dict[tuple[str, str, str
 def _added(connection: Connection, state: State, calendar: Calendar) -> Watched:
     values = {"job": state.job, "source": calendar.source, "agent": calendar.agent.email, "name": calendar.name}
     number = connection.execute(insert(calendars).values(values).returning(calendars.c.id)).scalar_one()
-    return Watched(number, calendar, None, 0, 0, None, None, None, None, ())
+    return Watched(number, calendar)
 
 
 def _watched(row: RowMapping, calendar: Calendar) -> Watched:
@@ -157,10 +164,13 @@ def _watched(row: RowMapping, calendar: Calendar) -> Watched:
         version=row["version"] or 0,
         strikes=row["strikes"],
         seen_at=codec.from_epoch(row["seen_at"]),
+        tried_at=codec.from_epoch(row["tried_at"]),
         blind_since=codec.from_epoch(row["blind_since"]),
+        next_try=codec.from_epoch(row["next_try"]),
         why=row["why"],
         zone=row["zone"],
         quarantined=tuple(Quarantined(*entry) for entry in codec.load(row["quarantined"]) or ()),
+        pending=tuple(codec.load(row["pending"]) or ()),
     )
 
 
@@ -171,17 +181,21 @@ def _cursor(row: RowMapping) -> Cursor | None:
     return Cursor(row["token"], Window(start, end), row["scope"], full_at)
 
 
-def strike(connection: Connection, watched: Watched, why: str, now: datetime) -> Watched:
-    """Note that a calendar could not be read whole."""
+def strike(
+    connection: Connection, watched: Watched, why: str, now: datetime, pause: timedelta | None = None
+) -> Watched:
+    """Note that a calendar could not be read whole, and for how long trying again makes no sense."""
     since = watched.blind_since or now
+    until = None if pause is None else now + pause
     values = {
         "strikes": watched.strikes + 1,
         "why": why,
         "tried_at": codec.epoch(now),
         "blind_since": codec.epoch(since),
+        "next_try": None if until is None else codec.epoch(until),
     }
     connection.execute(update(calendars).where(calendars.c.id == watched.id).values(values))
-    return replace(watched, strikes=watched.strikes + 1, why=why, blind_since=since)
+    return replace(watched, strikes=watched.strikes + 1, why=why, tried_at=now, blind_since=since, next_try=until)
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from sqlalchemy import select, text
 
 from reconciler.errors import ConfigError, LockedError, StateError
 from reconciler.model import (
+    Absence,
     Action,
     Agent,
     Calendar,
@@ -95,14 +96,17 @@ def watch(opened: State, *calendars: Calendar) -> list[Watched]:
         return state.watch(connection, opened, calendars or (MINE,))
 
 
-def pull(watched: Watched, *, token: str = "1") -> Pull:
-    return Pull(calendar=watched.calendar, mode=Mode.FULL, cursor=Cursor(token, WINDOW, "s", NOW), at=NOW, zone="UTC")
+def pull(watched: Watched, *, token: str = "1", **values: Any) -> Pull:
+    read = Pull(calendar=watched.calendar, mode=Mode.FULL, cursor=Cursor(token, WINDOW, "s", NOW), at=NOW, zone="UTC")
+    return replace(read, **values)
 
 
-def commit(opened: State, watched: Watched, *rows: Seen, before: tuple[Seen, ...] = (), token: str = "1") -> bool:
+def commit(
+    opened: State, watched: Watched, *rows: Seen, before: tuple[Seen, ...] = (), token: str = "1", **values: Any
+) -> bool:
     with opened.begin() as connection:
         was, now = ({each.event: each for each in these} for these in (before, rows))
-        return mirror.commit_pull(connection, opened, watched, pull(watched, token=token), was, now)
+        return mirror.commit_pull(connection, opened, watched, pull(watched, token=token, **values), was, now)
 
 
 def link(opened: State, watched: Watched, sight: Seen, crm: Record) -> None:
@@ -225,6 +229,126 @@ def test_an_agents_new_address_finds_the_calendar_of_the_old_one(opened: Open) -
     acme = opened()
     old = Calendar(source="ics", kind="ics", agent=Agent(email="ann.old@acme.example"))
     assert watch(acme, old)[0].id == watch(acme, MINE)[0].id == watch(acme, MINE)[0].id
+
+
+def test_a_calendar_that_could_not_be_read_says_when_it_was_tried_and_until_when_it_rests(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    with acme.begin() as connection:
+        struck = state.strike(connection, mine, "suspended", NOW, timedelta(days=1))
+    assert watch(acme) == [struck]
+    assert (struck.tried_at, struck.next_try, struck.seen_at) == (NOW, NOW + timedelta(days=1), None)
+    with acme.begin() as connection:
+        again = state.strike(connection, struck, "slow", NOW + timedelta(days=1))
+    assert (watch(acme), again.strikes, again.next_try, again.blind_since) == ([again], 2, None, NOW)
+
+
+@pytest.mark.parametrize("quietly", [False, True])
+def test_a_read_ends_the_rest_of_a_calendar(opened: Open, quietly: bool) -> None:
+    acme = opened()
+    commit(acme, watch(acme)[0])
+    (mine,) = watch(acme)
+    with acme.begin() as connection:
+        mine = state.strike(connection, mine, "suspended", NOW, timedelta(days=1))
+    if quietly:
+        with acme.begin() as connection:
+            mirror.touch(connection, [(mine, pull(mine, token="2", mode=Mode.INCREMENTAL))])
+    else:
+        commit(acme, mine, token="2")
+    (mine,) = watch(acme)
+    assert (mine.next_try, mine.strikes, mine.why) == (None, 0, None)
+    assert mine.cursor is not None
+    assert mine.cursor.token == "2"
+
+
+# ---- what a source wants to know again ------------------------------------------------------------------------------
+
+
+def rules(opened: State, watched: Watched) -> dict[str, str]:
+    with opened.reading() as connection:
+        return mirror.rules_of(connection, opened, watched.id)
+
+
+def test_a_whole_read_replaces_what_is_kept_of_series_and_an_increment_adds_and_forgets(opened: Open) -> None:
+    acme = opened()
+    mine, his = watch(acme, MINE, HIS)
+    commit(acme, mine, rules={"m": "weekly", "n": "daily"})
+    commit(acme, his, rules={"m": "his own"})
+    assert rules(acme, mine) == {"m": "weekly", "n": "daily"}
+    increment = {"m": "biweekly", "n": None, "o": "yearly", "never known": None}
+    commit(acme, watch(acme)[0], token="2", mode=Mode.INCREMENTAL, rules=increment)
+    assert rules(acme, mine) == {"m": "biweekly", "o": "yearly"}
+    commit(acme, watch(acme)[0], token="3", mode=Mode.INCREMENTAL)
+    assert rules(acme, mine) == {"m": "biweekly", "o": "yearly"}
+    commit(acme, watch(acme)[0], token="4", rules={"p": "monthly", "o": None})
+    assert rules(acme, mine) == {"p": "monthly"}
+    assert rules(acme, his) == {"m": "his own"}
+
+
+def test_jobs_keep_the_series_of_their_own_calendars(opened: Open) -> None:
+    acme, other = opened(), opened("other")
+    commit(acme, watch(acme)[0], rules={"m": "weekly"})
+    commit(other, watch(other)[0], rules={"m": "daily"})
+    commit(acme, watch(acme)[0], token="2")
+    assert (rules(acme, watch(acme)[0]), rules(other, watch(other)[0])) == ({}, {"m": "daily"})
+
+
+def test_rules_and_look_ups_are_committed_with_the_cursor_or_not_at_all(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    with pytest.raises(RuntimeError), acme.begin() as connection:
+        mirror.commit_pull(connection, acme, mine, pull(mine, rules={"m": "weekly"}, pending=("a",)), {}, {})
+        raise RuntimeError
+    assert (rules(acme, mine), watch(acme)[0].pending) == ({}, ())
+    late = replace(mine, version=7)
+    assert not commit(acme, late, rules={"m": "weekly"}, pending=("a",))
+    assert (rules(acme, mine), watch(acme)[0].pending) == ({}, ())
+
+
+def test_what_is_still_to_be_looked_up_is_kept_until_it_was(opened: Open) -> None:
+    acme = opened()
+    commit(acme, watch(acme)[0], pending=("a", "b/20261124"))
+    assert watch(acme)[0].pending == ("a", "b/20261124")
+    commit(acme, watch(acme)[0], token="2", mode=Mode.INCREMENTAL, pending=("a",))
+    assert watch(acme)[0].pending == ("a",)
+    commit(acme, watch(acme)[0], token="3", mode=Mode.INCREMENTAL)
+    assert watch(acme)[0].pending == ()
+
+
+# ---- cursors that no longer hold ------------------------------------------------------------------------------------
+
+
+def test_a_cursor_that_is_void_fits_no_scope_and_a_read_under_way_from_it_is_discarded(opened: Open) -> None:
+    acme = opened()
+    commit(acme, watch(acme)[0], seen("a"))
+    (mine,) = watch(acme)
+    with acme.begin() as connection:
+        mirror.read_whole_next(connection, [mine.id])
+    (void,) = watch(acme)
+    assert void.cursor is not None
+    assert (void.cursor.scope, void.cursor.token) == ("", "1")
+    assert not commit(acme, mine, token="2", mode=Mode.INCREMENTAL)
+    assert commit(acme, void, token="3")
+    assert watch(acme)[0].cursor == Cursor("3", WINDOW, "s", NOW)
+
+
+@pytest.mark.parametrize("is_void", [False, True])
+def test_a_calendar_named_no_more_speaks_for_nothing_and_leaves_no_rules(opened: Open, is_void: bool) -> None:
+    acme = opened()
+    mine, his = watch(acme, MINE, HIS)
+    shared = seen("m", organizer=BOB.email, meeting="m|bob")
+    commit(acme, mine, shared, rules={"m": "weekly"}, pending=("m",))
+    commit(acme, his, shared, rules={"m": "weekly"})
+    with acme.begin() as connection:
+        if is_void:
+            mirror.read_whole_next(connection, [his.id])
+        mirror.retire(connection, acme, {mine.id})
+    with acme.reading() as connection:
+        assert mirror.rows_of(connection, acme, his.id)["m"].absence is Absence.UNSEEN
+        assert mirror.rows_of(connection, acme, mine.id)["m"].absence is None
+    assert elected(acme) == {(mine.id, "m")}
+    assert (rules(acme, his), rules(acme, mine)) == ({}, {"m": "weekly"})
+    assert [one.pending for one in watch(acme, MINE, HIS)] == [("m",), ()]
 
 
 # ---- meetings -------------------------------------------------------------------------------------------------------
