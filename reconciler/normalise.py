@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the normaliser. Digests made by another version are recomputed, never compared."""
 
-RESERVED = ("acuity:", "calendly:", "sha256:")
+SCHEDULERS = ("acuity:", "calendly:")
+"""How the keys of booking tools begin."""
+
+RESERVED = (*SCHEDULERS, "sha256:")
 """How keys begin that only a scheduler, the agent or we may make."""
 
 KEY_LIMIT = 191
@@ -160,6 +163,11 @@ def _for_agent(keys: Iterable[str], calendar: Calendar, terms: Terms) -> tuple[s
 def _place(calendar: Calendar) -> str:
     """Name a calendar so that it is told from all others of its source: everybody has a primary one."""
     return calendar.agent.email if calendar.name == "primary" else calendar.name
+
+
+def own_key(keys: Iterable[str]) -> str | None:
+    """Return that of an event's source keys which its own UID and original start make, on whatever calendar it is."""
+    return next((key for key in keys if not key.startswith(SCHEDULERS)), None)
 
 
 def other_spellings(event: Event) -> tuple[str, ...]:
@@ -307,6 +315,8 @@ def _fields(event: Event, calendar: Calendar, terms: Terms, zone: str | None) ->
         return fields
     fields["title"] = text.line(event.title, _length("title", terms))
     fields["location"] = text.line(event.location, _length("location", terms))
+    if event.attendees_omitted:  # who is not shown is unknown, and what is unknown is not compared
+        return fields
     fields["participants"] = _colleagues(event, calendar, terms)
     if outside := clients(event, terms):
         fields["contact"] = outside

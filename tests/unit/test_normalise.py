@@ -33,6 +33,7 @@ from reconciler.normalise import (
     compared,
     differing,
     meeting_of,
+    own_key,
     own_keys,
     relevance,
     same,
@@ -212,6 +213,14 @@ def test_events_without_uid_are_meetings_of_their_own() -> None:
     )
 
 
+def test_the_own_key_of_an_event_is_the_one_that_no_scheduler_made() -> None:
+    booked = replace(PLAIN, scheduler_key="calendly:0b5e")
+    assert own_key(row(booked).keys) == own_key(row(PLAIN).keys) == "uid1@cal.example"
+    assert own_key(row(replace(booked, original_start=EARLIER_START)).keys) == "uid1@cal.example/20261124T150000Z"
+    assert own_key(row(replace(PLAIN, uid="calendly:0b5e")).keys) == "uid:calendly:0b5e"
+    assert own_key(()) is None
+
+
 # ---- relevance ------------------------------------------------------------------------------------------------------
 
 ALONE = replace(PLAIN, attendees=())
@@ -341,6 +350,16 @@ def test_clients_are_the_same_in_whatever_order_they_were_invited() -> None:
 
 def test_an_event_without_clients_says_nothing_about_the_contact() -> None:
     assert "contact" not in row(ALONE, terms("all")).fields
+
+
+def test_attendees_that_the_source_omits_are_unknown_and_not_compared_though_those_shown_count() -> None:
+    some = row(replace(with_only(ZOE, Attendee(BOB.email)), attendees_omitted=True))
+    assert some.relevance == "client"
+    assert not {"contact", "participants"} & some.fields.keys()
+    assert {name for name in row(PLAIN).fields if name not in some.fields} == {"contact", "participants"}
+    whole = row(with_only(ZOE, Attendee(BOB.email))).fields
+    assert differing(some.fields, whole, COMPARE) == ()
+    assert differing(some.fields, {**whole, "title": "Other"}, COMPARE) == ("title",)
 
 
 def test_colleagues_take_part_unless_they_declined_or_are_no_agents() -> None:
