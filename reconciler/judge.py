@@ -29,7 +29,17 @@ from reconciler.model import (
     Tier,
     Verdict,
 )
-from reconciler.pairing import beside, holds, judged_event, judged_link, judged_record, records_by_key
+from reconciler.pairing import (
+    beside,
+    holds,
+    judged_event,
+    judged_link,
+    judged_record,
+    kept_back,
+    left_behind,
+    moved_here,
+    records_by_key,
+)
 from reconciler.store import codec, compare, ledger, records
 from reconciler.store.compare import Candidate, Sighting
 from reconciler.store.database import batched
@@ -58,8 +68,11 @@ def judge(
     agreement = Agreement(agree, found, world.rules.compare)
     from_links = list(_from_links(connection, state, world, agreement, found))
     from_links = list(_recreated(connection, state, world, agreement, fetch, from_links))
-    judged = list(_from_events(connection, state, world, agreement, fetch))
-    judged += [one for one in from_links if one.pair.record is None or one.pair.record.id not in agreement.claimed]
+    lost = left_behind(from_links)
+    judged = list(_from_events(connection, state, world, agreement, fetch, lost))
+    kept = {one.pair.record.id: one for one in kept_back(judged, lost, world) if one.pair.record}
+    from_links = [one for one in from_links if one.pair.record is None or one.pair.record.id not in agreement.claimed]
+    judged += [kept.get(one.pair.record.id, one) if one.pair.record else one for one in from_links]
     agreement.flush()
     judged = _grouped(connection, state, world, judged, found)
     judged += _from_records(connection, state, world, judged, agreement.claimed | agreement.spoken_for, found)
@@ -175,12 +188,14 @@ def _from_events(
     world: World,
     agreement: Agreement,
     fetch: Callable[[Iterable[str]], Sequence[Record]],
+    lost: Mapping[str, Judged],
 ) -> Iterator[Judged]:
     """Match the events that no link holds, by key and by nature, and judge what comes of it."""
     owners = records.agents_with_unlinked(connection, state)
     contested = compare.contested_keys(connection, state, world.scope)
     for batch in batched(compare.unlinked_events(connection, state, world.scope), BATCH):
-        for one in _matched(connection, state, world, batch, owners, fetch, agreement.places):
+        for found in _matched(connection, state, world, batch, owners, fetch, agreement.places):
+            one = moved_here(found, lost, world)
             fair = _one_claim(one, agreement, contested, state.salt, world.rules)
             if fair.pair.record is not None:
                 agreement.claimed.add(fair.pair.record.id)

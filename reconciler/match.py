@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import patterns
-from reconciler.model import Pair, Presence, Record, Seen, Tier, Value
+from reconciler.model import Pair, Presence, Record, Role, Seen, Tier, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from reconciler.model import Agent
 
 NATURAL_SECONDS = 300
 """How far apart two starts may be for the natural key (DESIGN 5)."""
@@ -107,6 +109,41 @@ def _starts_near(one: Value, other: Value) -> bool:
 
 def _ambiguous(pair: Pair, candidates: Iterable[str], tier: Tier | None = None) -> Pair:
     return replace(pair, tier=tier, holds=(*pair.holds, AMBIGUOUS), candidates=tuple(sorted(candidates)))
+
+
+def is_left_behind(pair: Pair) -> bool:
+    """Tell whether a pair's copy is gone by evidence and its record stands: it may have moved to another calendar."""
+    if pair.seen is None or pair.link is None or pair.record is None or "unobserved" in pair.holds:
+        return False
+    gone = pair.seen.absence is not None and pair.seen.absence.is_evidence
+    return gone and pair.record.presence is Presence.LIVE
+
+
+def goes_on(pair: Pair, lost: Pair, people: Mapping[str, Agent]) -> bool:
+    """Tell whether an event may be what was lost elsewhere: no record of its own, and organized by one of us.
+
+    Whoever sends an invitation chooses its UID; only an organizer among our agents speaks for the meeting (DESIGN 5).
+    """
+    seen, record = pair.seen, lost.record
+    if seen is None or record is None or pair.record is not None or seen.absence is not None or seen.declined:
+        return False
+    organizer = people.get(seen.organizer or "")
+    is_ours = organizer is not None and organizer.role is Role.AGENT
+    return set(pair.candidates) <= {record.id} and (is_ours or _is_organizers_own(pair))
+
+
+def inherit(pair: Pair, lost: Pair) -> Pair | None:
+    """Return `pair` with the record that was lost elsewhere, if this is the organizer's own copy; None if not."""
+    if not _is_organizers_own(pair):
+        return None
+    return replace(pair, record=lost.record, link=lost.link, tier=Tier.UID, holds=(), candidates=())
+
+
+def _is_organizers_own(pair: Pair) -> bool:
+    """Tell whether an event lies in the calendar of its organizer; a second calendar organizes as itself."""
+    if pair.seen is None or pair.calendar is None or pair.seen.organizer is None:
+        return False
+    return pair.seen.organizer in {pair.calendar.agent.email, pair.calendar.name}
 
 
 def contest(pair: Pair) -> Pair:

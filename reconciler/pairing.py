@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from reconciler import decide, match
+from reconciler import decide, match, normalise
 from reconciler.judgement import Judged, World
 from reconciler.match import Candidates
 from reconciler.model import AgentState, Pair, Presence, Record, Role, Seen, Situation, Step, Tier, Verdict
@@ -162,6 +162,35 @@ def _natural(connection: Connection, state: State, seen: Seen, owners: frozenset
         return []
     start = codec.epoch(seen.span.starts_at)
     return records.near(connection, state, agent, start, match.NATURAL_SECONDS, linked_too=not has_keys)
+
+
+def left_behind(judged: Iterable[Judged]) -> dict[str, Judged]:
+    """Return the pairs whose copy is gone while the record stands, by the key it would have on another calendar."""
+    gone = (one for one in judged if one.pair.seen and match.is_left_behind(one.pair))
+    return {key: one for one in gone if one.pair.seen and (key := normalise.own_key(one.pair.seen.keys))}
+
+
+def moved_here(one: Judged, lost: Mapping[str, Judged], world: World) -> Judged:
+    """Judge an event with the record of the calendar it moved from: a change of owner, no cancel and no create."""
+    left = _left(one, lost, world)
+    pair = match.inherit(one.pair, left.pair) if left else None
+    if left is None or pair is None:
+        return one
+    pair = replace(pair, holds=holds(pair, world))
+    return replace(one, pair=pair, verdict=decide.decide(pair, world.rules), record=left.record, others=())
+
+
+def kept_back(judged: Iterable[Judged], lost: Mapping[str, Judged], world: World) -> Iterator[Judged]:
+    """Yield what is left behind while one of us shows the meeting elsewhere: it is not over, and not ours to guess."""
+    for left in {id(left): left for one in judged if (left := _left(one, lost, world))}.values():
+        pair = replace(match.contest(left.pair), record=left.pair.record)
+        yield replace(left, pair=pair, verdict=decide.decide(pair, world.rules))
+
+
+def _left(one: Judged, lost: Mapping[str, Judged], world: World) -> Judged | None:
+    """Return the pair that an event may go on for."""
+    left = lost.get(normalise.own_key(one.pair.seen.keys) or "") if one.pair.seen and lost else None
+    return left if left and match.goes_on(one.pair, left.pair, world.people) else None
 
 
 def judged_record(row: compare.Unlinked, world: World) -> Judged | None:

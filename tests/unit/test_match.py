@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.match import AMBIGUOUS, Candidates, Copy, contest, elect, is_natural, match
-from reconciler.model import Absence, Pair, Presence, Record, Seen, Span, Tier, Value
+from reconciler.match import (
+    AMBIGUOUS,
+    Candidates,
+    Copy,
+    contest,
+    elect,
+    goes_on,
+    inherit,
+    is_left_behind,
+    is_natural,
+    match,
+)
+from reconciler.model import Absence, Agent, Calendar, Link, Pair, Presence, Record, Role, Seen, Span, Tier, Value
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ANN, BOB, CID = "ann@acme.example", "bob@acme.example", "cid@acme.example"
@@ -258,3 +270,82 @@ def test_a_pair_without_an_event_is_left_as_it_is() -> None:
 def test_a_contested_pair_gives_its_record_up_and_names_it() -> None:
     held = contest(Pair(seen=seen(), calendar=None, record=record("17"), link=None))
     assert (held.record, held.holds, held.candidates) == (None, (AMBIGUOUS,), ("17",))
+
+
+# ---- moved to another calendar --------------------------------------------------------------------------------------
+
+PEOPLE = {address: Agent(email=address) for address in (ANN, BOB)} | {CID: Agent(email=CID, role=Role.TEAM)}
+
+
+def gone(absence: Absence = Absence.CANCELLED, **more: Any) -> Pair:
+    link = Link("17", 1, "evt1", "m", Tier.KEY)
+    return replace(Pair(seen=seen(absence=absence), calendar=None, record=record(), link=link, tier=Tier.LINK), **more)
+
+
+def arrived(organizer: str | None = BOB, *, on: str = BOB, name: str = "primary", **more: Any) -> Pair:
+    calendar = Calendar(source="google", kind="google", agent=Agent(email=on), name=name)
+    return replace(Pair(seen=seen(organizer=organizer, agent=on), calendar=calendar, record=None, link=None), **more)
+
+
+@pytest.mark.parametrize("absence", [Absence.CANCELLED, Absence.GONE, Absence.EXCLUDED])
+def test_a_record_whose_copy_is_gone_by_evidence_is_left_behind(absence: Absence) -> None:
+    assert is_left_behind(gone(absence))
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        gone(Absence.UNSEEN),
+        gone(Absence.LEFT_WINDOW),
+        gone(seen=seen()),
+        gone(seen=None),
+        gone(link=None),
+        gone(record=None),
+        gone(record=record(presence=Presence.CANCELLED)),
+        gone(holds=("unobserved",)),
+    ],
+)
+def test_without_evidence_or_a_live_record_nothing_is_left_behind(pair: Pair) -> None:
+    assert not is_left_behind(pair)
+
+
+@pytest.mark.parametrize("candidates", [(), ("17",)])
+def test_the_copy_of_an_agent_who_organizes_it_inherits_the_record_and_its_base(candidates: tuple[str, ...]) -> None:
+    pair = arrived(candidates=candidates, holds=(AMBIGUOUS,))
+    assert goes_on(pair, gone(), PEOPLE)
+    heir = inherit(pair, gone())
+    assert heir is not None
+    assert (heir.seen, heir.record, heir.link) == (pair.seen, gone().record, gone().link)
+    assert (heir.holds, heir.candidates) == ((), ())
+
+
+def test_a_second_calendar_of_an_agent_organizes_as_itself() -> None:
+    pair = arrived("team@group.calendar.example", name="team@group.calendar.example")
+    assert goes_on(pair, gone(), PEOPLE)
+    assert inherit(pair, gone()) is not None
+
+
+@pytest.mark.parametrize("organizer", [None, ZOE, CID])
+def test_an_invitation_of_anybody_else_inherits_nothing(organizer: str | None) -> None:
+    assert not goes_on(arrived(organizer), gone(), PEOPLE)
+
+
+def test_a_copy_of_a_colleagues_meeting_goes_on_but_does_not_inherit() -> None:
+    pair = arrived(ANN)
+    assert goes_on(pair, gone(), PEOPLE)
+    assert inherit(pair, gone()) is None
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        arrived(record=record("18")),
+        arrived(candidates=("17", "18")),
+        arrived(candidates=("18",)),
+        arrived(seen=None),
+        arrived(seen=seen(organizer=BOB, absence=Absence.CANCELLED)),
+        arrived(seen=seen(organizer=BOB, declined=True)),
+    ],
+)
+def test_what_has_a_record_or_may_have_another_or_is_gone_itself_does_not_go_on(pair: Pair) -> None:
+    assert not goes_on(pair, gone(), PEOPLE)
