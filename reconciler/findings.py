@@ -400,12 +400,16 @@ def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> tuple[Ki
         ("ambiguous" in pair.holds, Kind.AMBIGUOUS, _ambiguity(pair)),
         (unreadable, Kind.QUARANTINED, _unreadable(pair)),
         (pair.seen is not None and pair.seen.stale, Kind.STALE_SERIES, _STALE),
-        (patterns.STALE_SERIES in pair.holds, Kind.STALE_SERIES, _CUT),
+        (patterns.STALE_SERIES in pair.holds, Kind.STALE_SERIES, _cut(verdict)),
         (verdict.reason == "unseen", Kind.ORPHAN_IN_CRM, _UNSEEN),
         (patterns.FLAPPING in pair.holds, _apparent_kind(pair, names), _FLAPPING),
         (verdict.reason == "left_window", _apparent_kind(pair, names), _LEFT),
     )
     return next(((kind, why) for holds, kind, why in cases if holds), None)
+
+
+def _cut(verdict: Verdict) -> str:
+    return _CUT if verdict.reason == patterns.STALE_SERIES else verdict.reason
 
 
 def _apart(pair: Pair, context: Context) -> tuple[str, ...]:

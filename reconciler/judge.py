@@ -257,6 +257,7 @@ def _grouped(
         found.findings.append(groups.shifted(group, world.context))
     cut = patterns.cut_series(plain)
     plain = patterns.hold_new_occurrences(plain, cut)
+    plain = patterns.hold_continuations(plain, world.context.now)
     flapping = _flapping(connection, state, world, judged)
     following = []
     for one, (pair, verdict) in zip(judged, plain, strict=True):

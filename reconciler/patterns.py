@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from reconciler import text
 from reconciler.model import Fields, Pair, Presence, Record, Seen, Step, Verdict
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ SYSTEMIC = 3
 OVERLAP = timedelta(minutes=10)
 SAME_TIME = timedelta(minutes=5)
 FLAPS = 3
+SHOWN = 5
 
 TZ_SHIFT = "tz_shift"
 STALE_SERIES = "stale_series"
@@ -79,11 +81,7 @@ def shifts(judged: Iterable[Judged], linked: Mapping[str, int]) -> list[Shifted]
 
 def cut_series(judged: Iterable[Judged]) -> set[tuple[int | None, str]]:
     """Return the series (calendar, series) whose rule no longer makes an occurrence that the CRM still holds."""
-    return {
-        (pair.calendar_id, pair.seen.series)
-        for pair, _ in judged
-        if pair.seen and pair.seen.series and pair.seen.stale and pair.record and pair.record.presence is Presence.LIVE
-    }
+    return {(pair.calendar_id, series) for pair, _ in judged if (series := _cut_from(pair))}
 
 
 def hold_new_occurrences(judged: Sequence[Judged], cut: set[tuple[int | None, str]]) -> list[Judged]:
@@ -94,6 +92,74 @@ def hold_new_occurrences(judged: Sequence[Judged], cut: set[tuple[int | None, st
         else (pair, verdict)
         for pair, verdict in judged
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A series that was cut: the records to come of what its rule no longer makes, their clients and their titles."""
+
+    series: str
+    records: tuple[str, ...]
+    clients: frozenset[str]
+    titles: frozenset[str]
+
+
+def hold_continuations(judged: Sequence[Judged], now: datetime) -> list[Judged]:
+    """Hold the creates of a series that may go on for one that was cut: "this and following" makes two series of one.
+
+    The later one has another id and another iCalUID: only its client, or where none is known its title, tells.
+    """
+    cuts = _cuts(judged, now)
+    return [_continuing(pair, verdict, cuts.get(pair.calendar_id, ())) for pair, verdict in judged]
+
+
+def _cuts(judged: Iterable[Judged], now: datetime) -> dict[int | None, list[Cut]]:
+    left: defaultdict[tuple[int | None, str], list[Pair]] = defaultdict(list)
+    for pair, _ in judged:
+        if (series := _cut_from(pair)) and pair.seen and pair.seen.span.ends_at > now:
+            left[pair.calendar_id, series].append(pair)
+    found: defaultdict[int | None, list[Cut]] = defaultdict(list)
+    for (calendar, series), pairs in sorted(left.items(), key=lambda one: one[0][1]):
+        ids = tuple(sorted(pair.record.id for pair in pairs if pair.record))
+        clients = frozenset(client for pair in pairs for client in _clients(pair))
+        titles = frozenset(title for pair in pairs if (title := _title(pair)))
+        found[calendar].append(Cut(series, ids, clients, titles))
+    return found
+
+
+def _cut_from(pair: Pair) -> str | None:
+    """Return the series whose rule no longer makes an occurrence that the CRM still holds."""
+    if pair.seen is None or not pair.seen.stale or pair.record is None or pair.record.presence is not Presence.LIVE:
+        return None
+    return pair.seen.series
+
+
+def _continuing(pair: Pair, verdict: Verdict, cuts: Iterable[Cut]) -> Judged:
+    if verdict.step is not Step.CREATE or pair.seen is None or pair.seen.series is None:
+        return pair, verdict
+    cut = next((cut for cut in cuts if _is_alike(pair, cut)), None)
+    if cut is None:
+        return pair, verdict
+    some = ", ".join(text.line(crm_id, 40) for crm_id in cut.records[:SHOWN])
+    more = f" and {len(cut.records) - SHOWN} more" if len(cut.records) > SHOWN else ""
+    why = f"it may go on for the series {text.line(cut.series, 60)}, which was cut while CRM {some}{more} still stand"
+    return replace(pair, holds=(*pair.holds, STALE_SERIES)), Verdict(verdict.situation, Step.HOLD, reason=why)
+
+
+def _is_alike(pair: Pair, cut: Cut) -> bool:
+    """Tell whether both are for one client; where one of them has none, whether they have one title."""
+    clients = _clients(pair)
+    return bool(clients & cut.clients) if clients and cut.clients else _title(pair) in cut.titles
+
+
+def _clients(pair: Pair) -> frozenset[str]:
+    values = (side.fields.get("contact") for side in (pair.seen, pair.record) if side)
+    return frozenset(address for value in values if isinstance(value, tuple) for address in value)
+
+
+def _title(pair: Pair) -> str:
+    title = pair.seen.fields.get("title") if pair.seen else None
+    return title if isinstance(title, str) else ""
 
 
 # ---- duplicates and double bookings ---------------------------------------------------------------------------------

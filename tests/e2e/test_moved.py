@@ -1,4 +1,4 @@
-"""An appointment that moves to a colleague's calendar keeps its record, and a stranger who knows its UID gains none."""
+"""An appointment that moves to a colleague, or to a series that goes on for its own, is never lost or doubled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.e2e.world import NOW, World, event, kinds, planned, stamp
+from tests.e2e.world import CLIENT, NOW, World, event, kinds, planned, stamp
 
 ANN, BOB, CID = "ann@acme.example", "bob@acme.example", "cid@acme.example"
 STRANGER = "stranger@elsewhere.example"
@@ -148,3 +148,53 @@ def test_occurrences_of_a_series_that_moves_are_given_to_the_colleague_one_by_on
     assert planned(world.run()) == [("update", "done")] * 3
     assert {row[0] for row in world.rows("agent_email")} == {BOB}
     assert world.run().deltas == ()
+
+
+# ---- this and all following -----------------------------------------------------------------------------------------
+
+FIRST = NOW + timedelta(days=2)
+
+
+def split(world: World, *, client: str = CLIENT) -> None:
+    """Let the agent change a weekly series from the third week on: the calendar makes two series of one."""
+    until = stamp(FIRST + timedelta(days=10))
+    world.write(
+        ANN,
+        event("m", FIRST, extra=by(ANN, f"RRULE:FREQ=WEEKLY;UNTIL={until}\r\n")),
+        event("n", FIRST + timedelta(days=15), client=client, extra=by(ANN, "RRULE:FREQ=WEEKLY;COUNT=2\r\n")),
+    )
+
+
+def weekly(make: Make) -> World:
+    world = make()
+    world.write(ANN, event("m", FIRST, extra=by(ANN, "RRULE:FREQ=WEEKLY;COUNT=4\r\n")))
+    assert planned(world.run()) == [("create", "done")] * 4
+    return world
+
+
+def test_this_and_all_following_is_for_a_person_and_never_doubled_or_cancelled(make: Make) -> None:
+    world = weekly(make)
+    before = world.rows()
+    split(world)
+    first, second = world.run(), world.run()
+    for result in (first, second):
+        assert (result.deltas, kinds(result), world.rows()) == ((), ["stale_series"] * 4, before)
+    assert {finding.why for finding in second.findings} == {
+        "The rule of its series was changed or cut; the record still stands.",
+        "It may go on for the series m, which was cut while CRM 3, 4 still stand.",
+    }
+
+
+def test_once_a_person_has_cancelled_what_was_cut_the_series_that_goes_on_is_made(make: Make) -> None:
+    world = weekly(make)
+    split(world)
+    world.run()
+    world.sql("UPDATE appointments SET status = 'cancelled', version = version + 1 WHERE id IN (3, 4)")
+    world.now += timedelta(minutes=20)
+    assert planned(world.run()) == [("create", "done")] * 2
+
+
+def test_a_new_series_for_another_client_does_not_wait_for_one_that_was_cut(make: Make) -> None:
+    world = weekly(make)
+    split(world, client="amy@mail.example")
+    assert planned(world.run()) == [("create", "done")] * 2

@@ -32,6 +32,7 @@ from reconciler.patterns import (
     double_bookings,
     duplicates,
     flapping,
+    hold_continuations,
     hold_new_occurrences,
     instant,
     shift,
@@ -238,6 +239,73 @@ def test_a_cut_series_holds_its_new_occurrences_and_nobody_elses() -> None:
 @pytest.mark.parametrize("crm", [None, record(presence=Presence.CANCELLED), record(presence=Presence.ABSENT)])
 def test_a_series_of_which_the_crm_holds_nothing_old_is_not_cut(crm: Record | None) -> None:
     assert cut_series([(occurrence("s", stale=True, crm=crm), STALE)]) == set()
+
+
+WEEK = timedelta(weeks=1)
+
+
+def old(said: Fields, crm_id: str = "17", at: datetime = NOON + WEEK) -> Judged:
+    """Return an occurrence that the rule of its series no longer makes, with the record that still stands."""
+    row = seen(at, series="m", stale=True, absence=Absence.UNSEEN, event=f"m/{crm_id}")
+    row = replace(row, fields={**row.fields, **said})
+    return Pair(seen=row, calendar=None, calendar_id=1, record=record(crm_id, at, **said), link=None), STALE
+
+
+def new(said: Fields, series: str | None = "n", calendar: int = 1) -> Judged:
+    made = seen(NOON + WEEK, series=series, event="n/1")
+    made = replace(made, fields={**made.fields, **said})
+    return Pair(seen=made, calendar=None, calendar_id=calendar, record=None, link=None), NEW
+
+
+ZOES: Fields = {"contact": ("zoe@client.example",), "title": "Showing"}
+AMYS: Fields = {"contact": ("amy@client.example", "zoe@client.example"), "title": "Walk"}
+NOBODYS: Fields = {"title": "Showing"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(ZOES, ZOES), (ZOES, AMYS), (NOBODYS, ZOES), (ZOES, NOBODYS), (NOBODYS, NOBODYS)]
+)
+def test_a_new_series_like_one_that_was_cut_is_held_and_says_for_which(before: Fields, after: Fields) -> None:
+    judged = [old(before), old(before, "18", NOON + 2 * WEEK), new(after)]
+    *untouched, (pair, verdict) = hold_continuations(judged, NOON)
+    assert untouched == judged[:2]
+    assert (pair.holds, verdict.situation, verdict.step) == (
+        (patterns.STALE_SERIES,),
+        Situation.NEW_IN_CALENDAR,
+        Step.HOLD,
+    )
+    assert verdict.reason == "it may go on for the series m, which was cut while CRM 17, 18 still stand"
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        [
+            old(ZOES),
+            new({"contact": ("amy@client.example",), "title": "Showing"}),
+        ],  # another client, whatever it is called
+        [old(NOBODYS), new({"title": "Walk"})],
+        [old({}), new({})],  # nothing is known of either: that is no likeness
+        [old(ZOES), new(ZOES, calendar=2)],
+        [old(ZOES), new(ZOES, None)],
+        [old(ZOES, at=NOON - WEEK), new(ZOES)],  # what has been cannot be gone on for
+        [new(ZOES), (new(ZOES, "o")[0], CHANGED)],
+        [(replace(old(ZOES)[0], record=None), STALE), new(ZOES)],
+        [(replace(old(ZOES)[0], record=record(presence=Presence.CANCELLED)), STALE), new(ZOES)],
+    ],
+)
+def test_what_is_unlike_a_cut_series_is_made(judged: list[Judged]) -> None:
+    assert hold_continuations(judged, NOON) == judged
+
+
+def test_a_private_occurrence_is_not_taken_for_another_private_one() -> None:
+    assert hold_continuations([old({"title": ""}), new({"title": ""})], NOON)[1] == new({"title": ""})
+
+
+def test_of_many_records_of_a_cut_series_some_are_named() -> None:
+    judged = [*(old(ZOES, f"{number:02}") for number in range(8)), new(ZOES)]
+    reason = hold_continuations(judged, NOON)[-1][1].reason
+    assert reason.endswith("cut while CRM 00, 01, 02, 03, 04 and 3 more still stand")
 
 
 # ---- duplicates -----------------------------------------------------------------------------------------------------
