@@ -248,7 +248,9 @@ def old(said: Fields, crm_id: str = "17", at: datetime = NOON + WEEK) -> Judged:
     """Return an occurrence that the rule of its series no longer makes, with the record that still stands."""
     row = seen(at, series="m", stale=True, absence=Absence.UNSEEN, event=f"m/{crm_id}")
     row = replace(row, fields={**row.fields, **said})
-    return Pair(seen=row, calendar=None, calendar_id=1, record=record(crm_id, at, **said), link=None), STALE
+    kept = record(crm_id, at)
+    kept = replace(kept, fields={**kept.fields, **said})
+    return Pair(seen=row, calendar=None, calendar_id=1, record=kept, link=None), STALE
 
 
 def new(said: Fields, series: str | None = "n", calendar: int = 1) -> Judged:
