@@ -61,7 +61,7 @@ MicrosoftUrl = Annotated[str, AfterValidator(_microsoft_url)]
 
 
 class GoogleAuth(Section):
-    """One way in: a service account's key, the right to let a service account sign (`impersonate`), or a token as it is.
+    """One way in: the key of a service account, leave to have one sign (`impersonate`), or a token as it is.
 
     Beside `impersonate` stands what may ask for signatures: a token, the key of another service account, or nothing,
     which is the machine's own. `delegate = false` reads all calendars as the account itself, by what is shared with it.
