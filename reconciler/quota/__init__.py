@@ -150,7 +150,9 @@ class Quota:
         if self._alone is None or scope is Scope.TOKEN:
             return None
         writes = scope is Scope.WRITE
-        tab = self._tabs.setdefault(agent, Tab(self._alone))
+        tab = self._tabs.get(agent)
+        if tab is None:
+            tab = self._tabs[agent] = Tab(self._alone)
         if tab.ready(now, writes=writes):
             return None
         if not self._shared:

@@ -22,7 +22,8 @@ LIFE: Final = 5.0
 WAY: Final = 1.0
 PROCESSES: Final = 4
 """Each process may spend a tenth of an agent's minute by itself. The rest is withdrawn from the ledger, cut for this
-many processes at once; with share 0.5 it takes more than three times as many to reach the published limit."""
+many processes within one minute; with share 0.5 it takes fourteen of them, all busy with one agent, to reach the
+published limit."""
 
 
 class Scope(StrEnum):

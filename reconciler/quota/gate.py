@@ -15,6 +15,7 @@ LEAST: Final = 50
 # are served. From a tenth on, what we send mostly makes it worse.
 TOO_MANY: Final = 0.1
 OPEN: Final = 30.0
+EARLY: Final = 0.001  # seconds: a sleep may end that much before its instant, and is not worth another
 PROBING: Final = 0.25
 """Seconds after which those who wait for the outcome of a probe look again."""
 
@@ -42,13 +43,14 @@ class Gate:
 
     def hold(self, agent: str, now: float) -> Hold | None:
         """Say what keeps an attempt for this agent back."""
-        if self._open and now < self._until:
+        about = now + EARLY
+        if self._open and about < self._until:
             return Hold(self._until - now, f"{self._name} refuses too many requests and is left alone", spread=True)
         if self._open and self._probing:
             return Hold(PROBING, f"{self._name} refused too many requests and is tried with one")
-        if now < self._paused:
+        if about < self._paused:
             return Hold(self._paused - now, f"{self._name} asked to be left alone", spread=True)
-        if now < (until := self._agents.get(agent, now)):
+        if about < (until := self._agents.get(agent, now)):
             return Hold(until - now, f"{self._name} asked to be left alone for this agent")
         return None
 

@@ -8,7 +8,6 @@ to the ledger.
 from __future__ import annotations
 
 import math
-from collections import deque
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -66,15 +65,17 @@ class Purse:
 class Tab:
     """One agent's minute: what this process spends by itself, exactly counted, then a purse for what goes beyond."""
 
+    __slots__ = ("_alone", "_spent", "purses")
+
     def __init__(self, alone: int) -> None:
         self._alone = alone
-        self._spent: deque[float] = deque()
+        self._spent: list[float] = []  # small: there is one for each agent of the last minute
         self.purses: dict[bool, Purse] = {}
 
     def ready(self, now: float, *, writes: bool) -> bool:
         """Tell whether an attempt fits into what needs no ledger."""
         while self._spent and self._spent[0] < now - MINUTE - WAY:
-            self._spent.popleft()
+            self._spent.pop(0)
         return len(self._spent) < self._alone - (self._alone // RESERVE if writes else 0)
 
     def after(self, now: float) -> float:

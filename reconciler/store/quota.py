@@ -25,7 +25,7 @@ AGENT = "agent:"
 
 FAR = 3600.0
 """Seconds. A bucket last used this far ahead of the clock was used by a clock that was wrong: no host that is an hour
-off can sign in to a provider. It starts again, empty."""
+off can sign in to a provider. It starts again, empty. Nearer than that, it gains nothing until the clock is there."""
 
 Level = tuple[float, float]
 """How many attempts a bucket held, and when."""
