@@ -63,12 +63,12 @@ class Budget:
     def minute(self, scope: str) -> tuple[Bucket, ...]:
         """Return the bucket of a minute, whose burst lets a run of a thousand calendars begin without waiting."""
         ours = self.ours(self.per_minute)
-        return () if ours is None else (_bucket(scope, ours, MINUTE, burst=max(ours / 5, min(ours / 2, 50))),)
+        return () if ours is None else (_bucket(scope, ours, MINUTE, burst=max(ours / 5, min(ours / 2, 10))),)
 
     def day(self) -> tuple[Bucket, ...]:
         """Return the bucket of a day: a tenth at once, so that a first run can begin, the rest spread evenly."""
         ours = self.ours(self.per_day)
-        return () if ours is None else (_bucket("day", ours, DAY, burst=max(ours / 10, min(ours / 2, 500))),)
+        return () if ours is None else (_bucket("day", ours, DAY, burst=max(ours / 10, min(ours / 2, 100))),)
 
     def alone(self, *, shared: bool) -> int | None:
         """Return how many attempts a minute for one agent a process may make without asking the ledger."""
