@@ -59,7 +59,7 @@ class GoogleCalendar:
     """
 
     def __init__(
-        self, *, endpoint: str, tokens: Tokens, quota: Quota, wire: Wire, clock: Callable[[], float] = time.time
+        self, endpoint: str, tokens: Tokens, quota: Quota, wire: Wire, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._events = _events(endpoint)
         self._tokens = tokens
