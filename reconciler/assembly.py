@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from reconciler import agents
-from reconciler.config import CsvCrm, Ics, SqlCrm
+from reconciler.config import CsvCrm, Google, GoogleAuth, Ics, Microsoft, SqlCrm
 from reconciler.errors import ConfigError, Problem
 from reconciler.run import Setup
 from reconciler.store.state import open_state, was_bound
@@ -20,37 +23,47 @@ if TYPE_CHECKING:
     from reconciler.crm import Reader, Writer
     from reconciler.crm.csv import CsvSpec
     from reconciler.crm.reflect import SqlSpec
+    from reconciler.quota import Budget, Quota
     from reconciler.sources import Source
+    from reconciler.store.quota import Engine
     from reconciler.store.state import State
 
+Clock: TypeAlias = Callable[[], datetime]
+_PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}", re.ASCII)
+"""The id of a project; an old one has its organisation's domain and a colon before it."""
 
-def assemble(job: Job, environ: Mapping[str, str], *, clock: Callable[[], datetime], dry_run: bool) -> Setup:
+
+def assemble(job: Job, environ: Mapping[str, str], *, clock: Clock, dry_run: bool) -> Setup:
     """Return what a run of `job` works with. A dry run gets no writer.
 
     Raises ConfigError with every problem, StateError when the state database can't be used.
     """
-    _supported(job)
+    supported(job)
     people = directory(job, environ)
-    state = open_state(job.state.reveal(environ), job.name)
-    return Setup(
-        job=job,
-        state=state,
-        directory=people,
-        sources={table.name: source_of(table, job) for table in job.sources},
-        reader=reader_of(job, environ, people, state),
-        writer=None if dry_run else _writer_of(job, environ, people, clock),
-        clock=clock,
-    )
+    with ExitStack() as opened:
+        state = open_state(job.state.reveal(environ), job.name)
+        opened.callback(state.engine.dispose)
+        setup = Setup(
+            job=job,
+            state=state,
+            directory=people,
+            sources=_sources_of(job, environ, state, clock, opened),
+            reader=reader_of(job, environ, people, state),
+            writer=None if dry_run else writer_of(job, environ, people, clock),
+            clock=clock,
+        )
+        opened.pop_all()  # from here on the setup closes what is open
+    return setup
 
 
-def _supported(job: Job) -> None:
+def supported(job: Job) -> None:
     """Refuse what a job file may say and this release can't do yet, all at once."""
     problems = [
         Problem(
             f"source.{table.name}", f'kind = "{table.kind}" is not part of this release', "use an ICS feed until then"
         )
         for table in job.sources
-        if not isinstance(table, Ics)
+        if isinstance(table, Microsoft)
     ]
     if job.policy.sync != "calendar-to-crm":
         hint = 'leave sync at "calendar-to-crm" until then'
@@ -76,13 +89,108 @@ def directory(job: Job, environ: Mapping[str, str]) -> Directory:
 # ---- sources --------------------------------------------------------------------------------------------------------
 
 
-def source_of(table: SourceTable, job: Job) -> Source:
-    """Return the source that reads the calendars of one `[[source]]`."""
-    from reconciler.sources.ics import IcsSource
+def _sources_of(
+    job: Job, environ: Mapping[str, str], state: State, clock: Clock, opened: ExitStack
+) -> dict[str, Source]:
+    """Return the sources by name. Raises ConfigError with the problems of all of them."""
+    quotas: dict[str, Quota] = {}
+    sources: dict[str, Source] = {}
+    problems: list[Problem] = []
+    for table in job.sources:
+        try:
+            source = sources[table.name] = source_of(table, job, environ, clock, quotas, engine=state.engine)
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            opened.callback(close, source)
+    if problems:
+        raise ConfigError(tuple(problems), where=str(job.path))
+    return sources
 
-    if not isinstance(table, Ics):
+
+def source_of(
+    table: SourceTable,
+    job: Job,
+    environ: Mapping[str, str],
+    clock: Clock,
+    quotas: dict[str, Quota],
+    *,
+    engine: Engine | None,
+) -> Source:
+    """Return the source that reads the calendars of one `[[source]]`.
+
+    What sources of one project spend is one budget: they share what is in `quotas`, and with other processes what is
+    in the state database behind `engine`; None for a budget of this process alone.
+    """
+    if isinstance(table, Ics):
+        from reconciler.sources.ics import IcsSource
+
+        return IcsSource(name=table.name, absence=table.absence, allow_private=table.allow_private, base=job.base)
+    if isinstance(table, Microsoft):
         raise TypeError(table.kind)
-    return IcsSource(name=table.name, absence=table.absence, allow_private=table.allow_private, base=job.base)
+    provider = provider_of(table, environ)
+    if provider not in quotas:
+        from reconciler.quota import Quota
+
+        quotas[provider] = Quota(provider, budget_of(job), engine)
+    return _google(table, environ, quotas[provider], clock)
+
+
+def close(source: Source) -> None:
+    """Release the connections of a source that has some."""
+    release = getattr(source, "close", None)
+    if release is not None:
+        release()
+
+
+# ---- Google ---------------------------------------------------------------------------------------------------------
+
+
+def budget_of(job: Job) -> Budget:
+    """Return what a job may ask of Google."""
+    from reconciler.quota import budget_for
+
+    return budget_for("google", job.budget.get("google"))
+
+
+def provider_of(table: Google, environ: Mapping[str, str]) -> str:
+    """Name the project that Google charges with what a source asks: all who act for it share one budget.
+
+    A credential that does not say its project, or can't be read, counts with the others that don't.
+    """
+    project = _project(table.auth, environ)
+    return f"google:{project}" if _PROJECT.fullmatch(project) else "google"
+
+
+def _project(auth: GoogleAuth, environ: Mapping[str, str]) -> str:
+    if auth.impersonate is not None:
+        name, _, domain = auth.impersonate.partition("@")[2].partition(".")
+        return name if domain == "iam.gserviceaccount.com" else ""
+    if auth.service_account is None:
+        return ""
+    try:
+        return str(json.loads(auth.service_account.reveal(environ))["project_id"])
+    except (ConfigError, ValueError, TypeError, KeyError):
+        return ""  # what is wrong with the key is said where it is used
+
+
+def _google(table: Google, environ: Mapping[str, str], quota: Quota, clock: Clock) -> Source:
+    from reconciler.sources.google import GoogleSource
+    from reconciler.sources.google_auth import tokens_for
+    from reconciler.sources.google_grants import Sender
+    from reconciler.sources.google_transport import GoogleCalendar
+    from reconciler.sources.wire import Wire
+
+    def now() -> float:
+        return clock().timestamp()
+
+    wire = Wire()
+    tokens = tokens_for(table.auth, environ, Sender(wire, quota, now), alone=_is_of_one(table))
+    return GoogleSource(name=table.name, api=GoogleCalendar(table.endpoint, tokens, quota, wire, clock=now))
+
+
+def _is_of_one(table: Google) -> bool:
+    return table.agents.listed is not None and len(table.agents.listed) == 1
 
 
 # ---- the CRM --------------------------------------------------------------------------------------------------------
@@ -101,7 +209,7 @@ def reader_of(job: Job, environ: Mapping[str, str], people: Directory, state: St
     return SqlReader(spec, resolve=people.agent_of, agents=_mark(people), known=known)
 
 
-def _writer_of(
+def writer_of(
     job: Job, environ: Mapping[str, str], people: Directory, clock: Callable[[], datetime]
 ) -> Callable[[], Writer]:
     """Return what makes the writing half; it is opened only when there is something to write."""

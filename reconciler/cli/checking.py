@@ -5,49 +5,28 @@ from __future__ import annotations
 import stat
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli import logs, screen
+from reconciler.cli.lines import Line, Mark, problems
+from reconciler.cli.readiness import sources
 from reconciler.cli.world import Format, load_job
 from reconciler.errors import ConfigError, ReconcilerError
-from reconciler.model import Action, Postponed, Pull, Unobserved, Window
+from reconciler.model import Action
 from reconciler.report import mask
 from reconciler.report.words import bounded, plural
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from reconciler.agents import Directory
     from reconciler.cli.world import Call, Named
     from reconciler.config import Job
     from reconciler.crm import Check
-    from reconciler.model import Calendar
-    from reconciler.sources import PullRequest
     from reconciler.store.state import State
 
 PROBLEM: Final = 2
 _MATTERS: Final = frozenset({"rows", "rights"})
 """What a CRM check must not fail in; other lines name a race or a gap that a job can live with."""
-
-
-class Mark(StrEnum):
-    """How one line came out. A note is worth knowing and stops nothing."""
-
-    OK = "ok"
-    NOTE = "note"
-    PROBLEM = "PROBLEM"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One thing that was looked at."""
-
-    name: str
-    mark: Mark
-    says: str
 
 
 def check(call: Call, argument: str | None) -> int:
@@ -80,12 +59,18 @@ def _show(call: Call, named: Named, lines: list[Line]) -> None:
 
 
 def _lines(call: Call, named: Named) -> Iterator[Line]:
+    from reconciler.assembly import supported
+
     job = named.job
     yield Line("job file", Mark.OK, _about(job))
+    try:
+        supported(job)
+    except ConfigError as error:
+        yield from problems("this release", error)
     people = yield from _people(call, job)
     state = yield from _state(call, job)
     if people is not None:
-        yield from _calendars(call, job, people)
+        yield from sources(call, job, people, state)
         if state is not None:
             yield from _crm(call, job, people, state)
     if state is not None:
@@ -99,14 +84,7 @@ def _about(job: Job) -> str:
     return f"{job.path.name} is right; it may write {writes}"
 
 
-def _problems(name: str, error: ReconcilerError) -> Iterator[Line]:
-    if isinstance(error, ConfigError):
-        yield from (Line(name, Mark.PROBLEM, bounded(str(problem), 400)) for problem in error.problems)
-    else:
-        yield Line(name, Mark.PROBLEM, bounded(str(error), 400))
-
-
-# ---- agents and calendars -------------------------------------------------------------------------------------------
+# ---- agents ---------------------------------------------------------------------------------------------------------
 
 
 def _people(call: Call, job: Job) -> Generator[Line, None, Directory | None]:
@@ -115,47 +93,11 @@ def _people(call: Call, job: Job) -> Generator[Line, None, Directory | None]:
     try:
         people = directory(job, call.world.environ)
     except ReconcilerError as error:
-        yield from _problems("agents", error)
+        yield from problems("agents", error)
         return None
     counted = f"{plural(len(people.agents), 'agent')}, {plural(len(people.calendars), 'calendar')}"
     yield Line("agents", Mark.OK, counted)
     return people
-
-
-def _calendars(call: Call, job: Job, people: Directory) -> Iterator[Line]:
-    """Read every calendar once, as a run would, and keep nothing of it."""
-    from reconciler.assembly import source_of
-
-    sources = {table.name: source_of(table, job) for table in job.sources if table.kind == "ics"}
-    unread = sorted({table.kind for table in job.sources if table.kind != "ics"})
-    if unread:
-        says = f"{' and '.join(unread)} can't be read by this release: use iCalendar files or feeds until then"
-        yield Line("sources", Mark.PROBLEM, says)
-    now = call.world.clock()
-    window = Window.around(now, job.window.past, job.window.future)
-    with screen.progress(call.common, "Reading the calendars") as progress:
-        for done, calendar in enumerate(people.calendars, 1):
-            if calendar.source in sources:
-                yield _calendar(calendar, sources[calendar.source].pull(_request(calendar, window, now)))
-            progress(done, len(people.calendars))
-
-
-def _request(calendar: Calendar, window: Window, now: datetime) -> PullRequest:
-    from reconciler.sources import PullRequest
-
-    return PullRequest(calendar=calendar, window=window, now=now)
-
-
-def _calendar(calendar: Calendar, outcome: Pull | Unobserved | Postponed) -> Line:
-    name = f"calendar {calendar.label}"
-    if isinstance(outcome, Unobserved):
-        return Line(name, Mark.PROBLEM, bounded(outcome.why, 400))
-    if isinstance(outcome, Postponed):
-        return Line(name, Mark.NOTE, bounded(outcome.why, 400))
-    events = f"{plural(len(outcome.events), 'event')} in the window"
-    if outcome.quarantined:
-        return Line(name, Mark.NOTE, f"{events}, and {plural(len(outcome.quarantined), 'entry')} that can't be read")
-    return Line(name, Mark.OK, events)
 
 
 # ---- state and CRM --------------------------------------------------------------------------------------------------
@@ -168,7 +110,7 @@ def _state(call: Call, job: Job) -> Generator[Line, None, State | None]:
         url = job.state.reveal(call.world.environ)
         state = open_state(url, job.name)
     except ReconcilerError as error:
-        yield from _problems("state", error)
+        yield from problems("state", error)
         return None
     yield _state_rights(url)
     return state
@@ -193,24 +135,21 @@ def _crm(call: Call, job: Job, people: Directory, state: State) -> Iterator[Line
             says: list[Check] = getattr(reader, "checks", list)()
             yield Line("CRM", Mark.OK, f"{reader.identity} can be read")
     except ReconcilerError as error:
-        yield from _problems("CRM", error)
+        yield from problems("CRM", error)
         return
     yield from (_crm_line(each, job) for each in says)
     if job.policy.allow:
-        yield from _writing(call, job)
+        yield from _writing(call, job, people)
 
 
-def _writing(call: Call, job: Job) -> Iterator[Line]:
-    from reconciler.assembly import assemble
+def _writing(call: Call, job: Job, people: Directory) -> Iterator[Line]:
+    from reconciler.assembly import writer_of
 
     try:
-        with assemble(job, call.world.environ, clock=call.world.clock, dry_run=False) as setup:
-            if setup.writer is None:
-                return
-            with closing(setup.writer()) as writer:
-                yield from (_crm_line(each, job) for each in getattr(writer, "checks", list)())
+        with closing(writer_of(job, call.world.environ, people, call.world.clock)()) as writer:
+            yield from (_crm_line(each, job) for each in getattr(writer, "checks", list)())
     except ReconcilerError as error:
-        yield from _problems("CRM, writing", error)
+        yield from problems("CRM, writing", error)
 
 
 def _crm_line(each: Check, job: Job) -> Line:
