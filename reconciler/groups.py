@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler import findings
+from reconciler import findings, text
 from reconciler.findings import SEVERITY, Context, finding_key
 from reconciler.model import Calendar, Change, Finding, Kind, Record, Remedy, Seen, Severity, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.audit import Missed
     from reconciler.patterns import Shifted
 
 SHOWN = 5
-"""Records that a finding about many names one by one."""
+"""Records, or events, that a finding about many names one by one."""
+
+NAME = 80
+"""Characters of an event's id that are shown."""
 
 
 def shifted(group: Shifted, context: Context) -> Finding:
@@ -123,6 +127,30 @@ def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
         why=f"{calendar.label} was not read whole since {since:%Y-%m-%d %H:%M} UTC: {why} Its records are left alone.",
         agent=calendar.agent.email,
     )
+
+
+def missed(calendar: Calendar, found: Missed) -> Finding:
+    """Say that what we knew of a calendar had drifted away from it without a word: not every change was told."""
+    repaired = sorted({*found.chain} - {*found.expansion})
+    said = []
+    if repaired:
+        said.append(f"{_events(repaired)} had been missed or stood otherwise, which this read put right")
+    if found.expansion:
+        said.append(f"{_events(found.expansion)} still not as listed after this read: it is read whole next time")
+    return Finding(
+        key=finding_key(Kind.COVERAGE_GAP, f"missed:{calendar.source}:{calendar.agent.email}:{calendar.name}"),
+        kind=Kind.COVERAGE_GAP,
+        severity=SEVERITY[Kind.COVERAGE_GAP],
+        remedy=Remedy.HUMAN,
+        why=f"{calendar.label} was compared with a list that its provider made anew: {'; '.join(said)}.",
+        agent=calendar.agent.email,
+    )
+
+
+def _events(ids: Sequence[str]) -> str:
+    shown = ", ".join(text.line(event, NAME) for event in ids[:SHOWN])
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return f"{len(ids)} {'event' if len(ids) == 1 else 'events'} ({shown}{more})"
 
 
 def left_behind(agent: str, name: str, records: int, *, has_left: bool) -> Finding:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reconciler import guard, mirror, normalise
+from reconciler import audit, guard, mirror, normalise
+from reconciler.audit import Missed
 from reconciler.errors import CrmUnreachableError, ReconcilerError, SnapshotError
 from reconciler.model import AgentState, Calendar, Cursor, Mode, Postponed, Pull, Quarantined, Unobserved, Window
 from reconciler.normalise import Terms
 from reconciler.sources import PullRequest
+from reconciler.store import lazy, records, state
 from reconciler.store import mirror as rows
-from reconciler.store import records, state
 from reconciler.store.database import batched
 from reconciler.store.state import State, Watched
 
@@ -38,7 +40,10 @@ AHEAD = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """How one calendar was read in this run. `mode` is None when it was not, `asked` is false when that was meant."""
+    """How one calendar was read in this run. `mode` is None when it was not, `asked` is false when that was meant.
+
+    `missed` is what a comparison with an independent list found, where this read came with one.
+    """
 
     watched: Watched
     mode: Mode | None
@@ -46,6 +51,7 @@ class Observed:
     asked: bool = True
     zone: str | None = None
     quarantined: tuple[tuple[str, str], ...] = ()
+    missed: Missed | None = None
 
 
 # ---- the CRM --------------------------------------------------------------------------------------------------------
@@ -165,7 +171,7 @@ class Reading:
     dry_run: bool = False
     only: frozenset[str] | None = None
     freshness: timedelta = timedelta()
-    is_late: Callable[[], bool] = lambda: False
+    patience: Callable[[], float] = lambda: math.inf  # seconds that are left for this run
 
     @cached_property
     def fingerprint(self) -> str:
@@ -173,26 +179,30 @@ class Reading:
         return self.terms.fingerprint
 
 
-class _Known(AbstractSet[str]):
-    """The native ids the mirror holds for one calendar, read when somebody looks."""
+SPENT = 3
+"""Agents in a row whose reads a source postponed, after which it is not asked for anybody: one may have limits of their
+own, three have met the budget of all."""
 
-    def __init__(self, store: State, calendar: int) -> None:
-        self._store = store
-        self._calendar = calendar
 
-    @cached_property
-    def _events(self) -> frozenset[str]:
-        with self._store.engine.connect() as connection:
-            return rows.known_events(connection, self._store, self._calendar)
+class _Spent:
+    """Which sources put off whoever is asked for. Readers note it as they go; a note too many or few does no harm."""
 
-    def __contains__(self, event: object) -> bool:
-        return event in self._events
+    def __init__(self) -> None:
+        self._put_off: dict[str, dict[str, str]] = {}
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._events)
+    def note(self, calendar: Calendar, outcome: Pull | Unobserved | Postponed) -> None:
+        if isinstance(outcome, Postponed):
+            self._put_off.setdefault(calendar.source, {})[calendar.agent.email] = outcome.why
+        else:
+            self._put_off.pop(calendar.source, None)
 
-    def __len__(self) -> int:
-        return len(self._events)
+    def why(self, calendar: Calendar) -> str | None:
+        """Say why its source would put this calendar off too, None if it may well be read."""
+        said = list(self._put_off.get(calendar.source, {}).values())
+        return said[-1] if len(said) >= SPENT else None
+
+
+LATE = "it was not reached before the deadline"
 
 
 def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterator[Observed]:
@@ -201,16 +211,16 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
         watched = state.watch(connection, reading.store, calendars)
         rows.retire(connection, reading.store, {one.id for one in watched})
     asked = []
-    for one in sorted(watched, key=lambda each: (each.seen_at is not None, each.seen_at, each.id)):
-        if (why := _not_asked(reading, one.calendar)) is not None:
-            yield Observed(watched=one, mode=None, why=why, asked=False, zone=one.zone)
+    for one in sorted(watched, key=_waiting):
+        if (left := _not_asked(reading, one)) is not None:
+            yield left
         else:
             asked.append(one)
     quiet: list[tuple[Watched, Pull]] = []
     for one, outcome in _pulled(reading, asked):
-        if outcome is None:
-            yield _not_reached(reading, one)
-        elif isinstance(outcome, Pull) and _is_quiet(outcome):
+        if isinstance(outcome, Postponed):
+            yield _not_reached(reading, one, outcome)
+        elif isinstance(outcome, Pull) and _is_quiet(one, outcome):
             quiet.append((one, _scoped(reading, one, outcome)))
         else:
             yield _committed(reading, one, outcome)
@@ -220,6 +230,11 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
     yield from _touched(reading, quiet)
 
 
+def _waiting(watched: Watched) -> tuple[float, int]:
+    """Order calendars by when they had a turn: new ones first, and one that always fails waits like everybody else."""
+    return watched.tried_at.timestamp() if watched.tried_at else -math.inf, watched.id
+
+
 def is_other_scope(reading: Reading, calendars: Iterable[Calendar]) -> bool:
     """Tell whether the state was read for other calendars, in a window of another length, or by other terms."""
     wanted = {(one.source, one.agent.email, one.name): one for one in calendars}
@@ -227,52 +242,85 @@ def is_other_scope(reading: Reading, calendars: Iterable[Calendar]) -> bool:
         cursors = state.cursors_of(connection, reading.store)
     if cursors.keys() - wanted.keys():
         return True
-    length = reading.window.end - reading.window.start
-    return bool(cursors) and not any(
-        cursor.scope == _scope(reading, wanted[name]) and cursor.window.end - cursor.window.start == length
-        for name, cursor in cursors.items()
-    )
+    return bool(cursors) and not any(cursor.scope == _scope(reading, wanted[name]) for name, cursor in cursors.items())
 
 
-def _not_asked(reading: Reading, calendar: Calendar) -> str | None:
-    if calendar.agent.state is AgentState.LEFT:
-        return "the agent left: the calendar is frozen"
-    if reading.only is not None and calendar.agent.email not in reading.only:
-        return "not part of this run (--only)"
-    return None
+def _not_asked(reading: Reading, watched: Watched) -> Observed | None:
+    """Say of a calendar that nobody is to ask for in this run what it counts as; None for one that is read."""
+    agent = watched.calendar.agent
+    if agent.state is AgentState.LEFT:
+        why = "the agent left: the calendar is frozen"
+    elif reading.only is not None and agent.email not in reading.only:
+        why = "not part of this run (--only)"
+    elif _rests(reading, watched):
+        return Observed(watched=watched, mode=None, why=watched.why, zone=watched.zone)
+    else:
+        return None
+    return Observed(watched=watched, mode=None, why=why, asked=False, zone=watched.zone)
 
 
-def _not_reached(reading: Reading, watched: Watched) -> Observed:
-    """Say what a calendar counts as that the deadline left out: observed, while its last whole read is fresh."""
-    fresh = watched.seen_at is not None and reading.now - watched.seen_at <= reading.freshness
-    entries = tuple((entry.id, entry.why) for entry in watched.quarantined)
-    why = "not reached before the deadline; it is first next time"
+def _rests(reading: Reading, watched: Watched) -> bool:
+    """Tell whether trying this calendar again makes no sense yet; whoever names it, or asks for all, knows better."""
+    if reading.full or reading.only is not None or watched.next_try is None:
+        return False
+    return reading.now < watched.next_try
+
+
+def _not_reached(reading: Reading, watched: Watched, postponed: Postponed) -> Observed:
+    """Say what a calendar counts as that was left for a later run: observed, while its last read is fresh.
+
+    One that could not be read when it was last tried stays unobserved: what was lost is not found by not looking.
+    """
+    seen_at = watched.seen_at if watched.blind_since is None else None
+    fresh = seen_at is not None and reading.now - seen_at <= reading.freshness
+    why = f"{postponed.why.rstrip('.')}; it is among the first next time."
     mode = Mode.INCREMENTAL if fresh else None
-    return Observed(watched=watched, mode=mode, why=why, zone=watched.zone, quarantined=entries)
+    return Observed(watched=watched, mode=mode, why=why, zone=watched.zone, quarantined=_entries(watched))
 
 
-def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watched, Pull | Unobserved | None]]:
-    """Read several calendars at once, never more ahead of the writer than memory should hold; None when it is late."""
-    waiting: list[tuple[Watched, Future[Pull | Unobserved | Postponed]]] = []
-    with ThreadPoolExecutor(READERS) as readers:
+def _entries(read: Watched | Pull) -> tuple[tuple[str, str], ...]:
+    return tuple((entry.id, entry.why) for entry in read.quarantined)
+
+
+def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watched, Pull | Unobserved | Postponed]]:
+    """Read several calendars at once, never more ahead of the writer than memory should hold."""
+    waiting: deque[tuple[Watched, Future[Pull | Unobserved | Postponed]]] = deque()
+    spent, readers = _Spent(), ThreadPoolExecutor(READERS)
+    try:
         for one in watched:
-            if reading.is_late():
-                yield one, None
+            if reading.patience() <= 0:
+                yield one, Postponed(one.calendar, LATE)
                 continue
-            waiting.append((one, readers.submit(_pull, reading, one)))
+            waiting.append((one, readers.submit(_asked, reading, one, spent)))
             if len(waiting) >= READERS * AHEAD:
-                first, future = waiting.pop(0)
-                yield first, _outcome(first.calendar, future)
-        for one, future in waiting:
-            yield one, _outcome(one.calendar, future)
+                yield _first(waiting)
+        while waiting:
+            yield _first(waiting)
+    finally:
+        readers.shutdown(cancel_futures=True)  # what concerns all calendars alike need not be met once more
 
 
-def _outcome(calendar: Calendar, future: Future[Pull | Unobserved | Postponed]) -> Pull | Unobserved | None:
+def _first(
+    waiting: deque[tuple[Watched, Future[Pull | Unobserved | Postponed]]],
+) -> tuple[Watched, Pull | Unobserved | Postponed]:
+    one, future = waiting.popleft()
+    return one, _outcome(one.calendar, future)
+
+
+def _asked(reading: Reading, watched: Watched, spent: _Spent) -> Pull | Unobserved | Postponed:
+    """Read one calendar, unless its source has put off everybody lately."""
+    if (why := spent.why(watched.calendar)) is not None:
+        return Postponed(watched.calendar, why)
+    outcome = _pull(reading, watched)
+    spent.note(watched.calendar, outcome)
+    return outcome
+
+
+def _outcome(calendar: Calendar, future: Future[Pull | Unobserved | Postponed]) -> Pull | Unobserved | Postponed:
     """Return what a read came to. A mistake of ours in reading one calendar must not stop the others."""
     error = future.exception()
     if error is None or isinstance(error, ReconcilerError) or not isinstance(error, Exception):
-        outcome = future.result()
-        return None if isinstance(outcome, Postponed) else outcome
+        return future.result()
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]} line {place.lineno}"
     return Unobserved(
@@ -287,15 +335,22 @@ def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved | Postponed:
         window=reading.window,
         now=reading.now,
         cursor=_valid_cursor(reading, watched),
-        known=_Known(reading.store, watched.id),
+        known=lazy.Ids(reading.store, watched.id),
+        linked=lazy.Ids(reading.store, watched.id, linked=True),
+        rules=lazy.Rules(reading.store, watched.id),
+        pending=watched.pending,
+        patience=reading.patience,
     )
     return source.pull(request)
 
 
 def _scope(reading: Reading, calendar: Calendar) -> str:
-    """Fingerprint everything that shapes this calendar's rows: another scope means a full read."""
-    source = reading.sources[calendar.source].scope(calendar)
-    return hashlib.blake2b(f"{source}|{reading.fingerprint}".encode(), digest_size=16).hexdigest()
+    """Fingerprint everything that shapes this calendar's rows: another scope means a full read.
+
+    The length of the window is part of it: a source may read further ahead, so that its cursors do not tell.
+    """
+    source, length = reading.sources[calendar.source].scope(calendar), reading.window.end - reading.window.start
+    return hashlib.blake2b(f"{source}|{reading.fingerprint}|{length}".encode(), digest_size=16).hexdigest()
 
 
 def _valid_cursor(reading: Reading, watched: Watched) -> Cursor | None:
@@ -308,8 +363,10 @@ def _valid_cursor(reading: Reading, watched: Watched) -> Cursor | None:
     return replace(cursor, scope=reading.sources[watched.calendar.source].scope(watched.calendar))
 
 
-def _is_quiet(pull: Pull) -> bool:
-    return pull.mode is Mode.INCREMENTAL and not (pull.events or pull.tombstones or pull.quarantined or pull.series)
+def _is_quiet(watched: Watched, pull: Pull) -> bool:
+    """Tell whether nothing but the cursor is to be written of a read."""
+    said = (pull.events, pull.tombstones, pull.quarantined, pull.series, pull.unchanged, pull.rules, pull.audit)
+    return pull.mode is Mode.INCREMENTAL and not any(said) and pull.pending == watched.pending
 
 
 def _scoped(reading: Reading, watched: Watched, pull: Pull) -> Pull:
@@ -324,15 +381,16 @@ def _touched(reading: Reading, quiet: Iterable[tuple[Watched, Pull]]) -> Iterato
     with reading.store.begin() as connection:
         rows.touch(connection, pairs)
     for watched, pull in pairs:
-        entries = tuple((entry.id, entry.why) for entry in watched.quarantined)
-        yield Observed(watched=watched, mode=pull.mode, zone=watched.zone, quarantined=entries)
+        yield Observed(watched=watched, mode=pull.mode, zone=watched.zone, quarantined=_entries(watched))
 
 
 def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -> Observed:
     """Commit one read: rows and cursor together. A read that lost the race is as good as its winner's."""
     if isinstance(outcome, Unobserved):
-        return Observed(watched=_struck(reading, watched, outcome.why), mode=None, why=outcome.why, zone=watched.zone)
+        return Observed(watched=_struck(reading, watched, outcome), mode=None, why=outcome.why, zone=watched.zone)
     pull, events = _normalised(reading, watched, _scoped(reading, watched, outcome))
+    pull = _carried(watched, pull)
+    missed = None
     with reading.store.begin() as connection:
         before = rows.rows_of(connection, reading.store, watched.id)
         after = mirror.fold(
@@ -342,9 +400,39 @@ def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -
             baseline=watched.cursor is None,
             evidence_after=reading.evidence_after.get(watched.calendar.source),
         )
-        rows.commit_pull(connection, reading.store, watched, pull, before, after)
-    entries = tuple((entry.id, entry.why) for entry in pull.quarantined)
-    return Observed(watched=watched, mode=pull.mode, zone=pull.zone, quarantined=entries)
+        if rows.commit_pull(connection, reading.store, watched, pull, before, after):
+            missed = _missed(reading, watched, pull, before, after)
+        if missed is not None and missed.expansion and _valid_cursor(reading, watched):
+            rows.read_whole_next(connection, [watched.id])
+    return Observed(watched=watched, mode=pull.mode, zone=pull.zone, quarantined=_entries(pull), missed=missed)
+
+
+def _missed(
+    reading: Reading, watched: Watched, pull: Pull, before: Mapping[str, Seen], after: Mapping[str, Seen]
+) -> Missed | None:
+    """Hold the mirror against the list that came with a read. Without a cursor no chain led here: it missed nothing."""
+    if pull.audit is None:
+        return None
+    unreadable = {entry.id for entry in pull.quarantined}
+    chained = before if _valid_cursor(reading, watched) else after
+    return audit.missed(chained, after, pull.audit, unreadable=unreadable) or None
+
+
+def _carried(watched: Watched, pull: Pull) -> Pull:
+    """Complete an increment with what is known since earlier reads: the zone, and entries that can't be read.
+
+    Those are not sent again. They stay until a read touches them, or says that their series is gone.
+    """
+    if pull.mode is Mode.FULL:
+        return pull
+    buried = {stone.id for stone in pull.tombstones}
+    touched = {*pull.series, *buried, *(event.id for event in pull.events), *(each.id for each in pull.quarantined)}
+    kept = [
+        entry
+        for entry in watched.quarantined
+        if entry.id not in touched and mirror.series_of(entry.id, None) not in buried
+    ]
+    return replace(pull, quarantined=(*kept, *pull.quarantined), zone=pull.zone or watched.zone)
 
 
 def _normalised(reading: Reading, watched: Watched, pull: Pull) -> tuple[Pull, dict[str, Seen]]:
@@ -367,12 +455,18 @@ def _normalised(reading: Reading, watched: Watched, pull: Pull) -> tuple[Pull, d
     return replace(pull, quarantined=(*pull.quarantined, *stumbled), proves_absence=False), events
 
 
-def _struck(reading: Reading, watched: Watched, why: str) -> Watched:
-    """Count a failed read against its calendar; a look by hand does not make a gap known, so a dry run counts none."""
-    if reading.dry_run:
-        return watched
+def _struck(reading: Reading, watched: Watched, outcome: Unobserved) -> Watched:
+    """Count a failed read against its calendar; a look by hand does not make a gap known, so a dry run counts none.
+
+    Whoever sees that access was lost voids the cursor, a dry run too: it may be there again before the next run looks,
+    and the cursor would lead from before the loss to after it. All that costs is one whole read.
+    """
     with reading.store.begin() as connection:
-        return state.strike(connection, watched, why, reading.now)
+        if outcome.lost:
+            rows.read_whole_next(connection, [watched.id])
+        if reading.dry_run:
+            return watched
+        return state.strike(connection, watched, outcome.why, reading.now, outcome.pause)
 
 
 def _terms(reading: Reading, watched: Watched, pull: Pull) -> Terms:

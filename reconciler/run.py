@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from ulid import ULID
 
@@ -14,7 +15,7 @@ from reconciler import groups, guard, judge, normalise, observe, outcome, plan
 from reconciler.agreement import Agreed
 from reconciler.apply import Applying, apply, recover
 from reconciler.decide import Rules
-from reconciler.errors import CrmUnreachableError, RefusedError, SnapshotError, UsageError
+from reconciler.errors import AccessError, CrmUnreachableError, RefusedError, SnapshotError, UsageError
 from reconciler.findings import Context
 from reconciler.judgement import Judgement, Proposal, World
 from reconciler.model import Action, AgentState, Delta, Finding, Outcome, Plan, Shape, Window
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
 APPROVAL_PREFIX = 12
 
 
+@runtime_checkable
+class Closeable(Protocol):
+    """A source that holds connections."""
+
+    def close(self) -> None:
+        """Release them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a run works with, made by `assembly.assemble`. A dry run's `writer` is None: nothing in it could write."""
@@ -54,9 +64,13 @@ class Setup:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Release all connections."""
-        self.reader.close()
-        self.state.engine.dispose()
+        """Release all connections, whatever one of them may say to that."""
+        with ExitStack() as stack:
+            stack.callback(self.state.engine.dispose)
+            stack.callback(self.reader.close)
+            for source in self.sources.values():
+                if isinstance(source, Closeable):
+                    stack.callback(source.close)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +99,8 @@ class _Run:
 def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Result:
     """Run the job once and return what it came to.
 
-    Raises LockedError while another run is at work, ConfigError, UsageError and StateError before anything is read.
+    Raises LockedError while another run is at work, ConfigError, UsageError and StateError before anything is read,
+    AccessError when a provider refuses this program as a whole: nothing is planned then.
     """
     now = setup.clock()
     this = _Run(id=str(ULID.from_datetime(now)), now=now, window=_window(setup, now))
@@ -120,7 +135,19 @@ def _one_at_a_time(setup: Setup, this: _Run) -> Iterator[None]:
             state.bind(connection, setup.state, setup.reader.identity)
             if setup.writer is not None:
                 this.epoch = state.begin_run(connection, setup.state, this.id, this.now)
-        yield
+        try:
+            yield
+        except AccessError as error:
+            _note_refusal(setup, this, error)
+            raise
+
+
+def _note_refusal(setup: Setup, this: _Run, error: AccessError) -> None:
+    """Write down that a run ended because a provider refuses this program as a whole: it did not die."""
+    if setup.writer is not None:
+        with setup.state.begin() as connection:
+            ended = state.Ended("refused", error.exit_code, "", {})
+            state.end_run(connection, setup.state, this.id, setup.clock(), ended)
 
 
 def _recover(setup: Setup, this: _Run) -> None:
@@ -238,14 +265,18 @@ def _reading(setup: Setup, options: Options, this: _Run, shape: Shape) -> Readin
         dry_run=setup.writer is None,
         only=options.only,
         freshness=setup.job.run.freshness,
-        is_late=_is_late(setup, this),
+        patience=_patience(setup, this),
     )
 
 
-def _is_late(setup: Setup, this: _Run) -> Callable[[], bool]:
-    """Return what tells whether `[run].deadline` is over: then the run ends cleanly and says what it did not reach."""
+def _patience(setup: Setup, this: _Run) -> Callable[[], float]:
+    """Return what tells how many seconds `[run].deadline` leaves: then the run ends cleanly and says what was left."""
     deadline = setup.job.run.deadline
-    return lambda: deadline is not None and setup.clock() - this.now >= deadline
+
+    def left() -> float:
+        return math.inf if deadline is None else (this.now + deadline - setup.clock()).total_seconds()
+
+    return left
 
 
 def _terms(setup: Setup, shape: Shape) -> Terms:
@@ -346,7 +377,8 @@ def _reading_findings(each: Observed, now: datetime) -> list[Finding]:
     calendar = each.watched.calendar
     if each.mode is None:
         return [groups.unobserved(calendar, each.why or "", each.watched.blind_since or now)] if each.asked else []
-    return [groups.unreadable(calendar, event, why) for event, why in each.quarantined]
+    unreadable = [groups.unreadable(calendar, event, why) for event, why in each.quarantined]
+    return [*unreadable, groups.missed(calendar, each.missed)] if each.missed else unreadable
 
 
 def _count_quarantined(setup: Setup, this: _Run, found: Judgement) -> None:
@@ -418,7 +450,7 @@ def _applied(
         return judged.deltas
     if options.approve is not None:
         _use_approval(setup, options.approve, this)
-    writer = setup.writer()
+    writer, patience = setup.writer(), _patience(setup, this)
     try:
         applying = Applying(
             state=setup.state,
@@ -427,7 +459,7 @@ def _applied(
             epoch=this.epoch,
             compare=_compare(setup, shape),
             clock=setup.clock,
-            is_late=_is_late(setup, this),
+            is_late=lambda: patience() <= 0,
         )
         return tuple(apply(judged.deltas, proposals, applying))
     finally:
