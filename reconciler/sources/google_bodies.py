@@ -115,8 +115,8 @@ def new(claim: Claim, generation: int, want: Fields, zone: str | None) -> Body:
     words = {theirs: want[ours] for ours, theirs in _WORDS.items() if want.get(ours)}
     return {
         "id": claim.id(generation),
-        "start": _when(span.start, {}, zone),
-        "end": _when(span.end, {}, zone),
+        "start": _when(span.start, None, zone),
+        "end": _when(span.end, None, zone),
         "status": want.get("status", Status.CONFIRMED.value),
         "extendedProperties": {"private": dict(claim.mark(generation))},
         **words,
@@ -151,13 +151,11 @@ def changed(item: Item, event: Event, changing: Fields, zone: str | None) -> Bod
 
 
 def _when(moment: datetime | date, before: object, zone: str | None) -> Body:
-    """Spell a day or an instant; an event keeps the zone it is shown in. What it was before is set to null."""
-    was = before if isinstance(before, Mapping) else {}
-    emptied: Body = {name: None for name in ("date", "dateTime", "timeZone") if name in was}
+    """Spell a day or an instant, and not what was there before; an event keeps the zone that it is shown in."""
     if not isinstance(moment, datetime):
-        return {**emptied, "date": rfc3339(moment)}
-    shown = was.get("timeZone") or zone
-    return {**emptied, "dateTime": rfc3339(moment), **({"timeZone": shown} if shown else {})}
+        return {"date": rfc3339(moment)}
+    shown = (before.get("timeZone") if isinstance(before, Mapping) else None) or zone
+    return {"dateTime": rfc3339(moment), **({"timeZone": shown} if shown else {})}
 
 
 def _span(fields: Fields) -> Span:

@@ -200,11 +200,11 @@ def test_an_event_that_moves_stays_in_its_own_zone() -> None:
 
 def test_an_event_at_a_time_becomes_one_of_whole_days_and_back() -> None:
     whole = write(ITEM, HOLIDAY)
-    assert whole["start"] == {"date": "2026-11-24", "dateTime": None, "timeZone": None}
-    assert whole["end"] == {"date": "2026-11-25", "dateTime": None, "timeZone": None}
+    assert whole["start"] == {"date": "2026-11-24"}
+    assert whole["end"] == {"date": "2026-11-25"}
     back = write(item(start={"date": "2026-11-24"}, end={"date": "2026-11-25"}), VIEWING)
-    assert back["start"] == {"date": None, "dateTime": "2026-11-24T15:00:00Z", "timeZone": "America/Chicago"}
-    assert back["end"] == {"date": None, "dateTime": "2026-11-24T16:00:00Z", "timeZone": "America/Chicago"}
+    assert back["start"] == {"dateTime": "2026-11-24T15:00:00Z", "timeZone": "America/Chicago"}
+    assert back["end"] == {"dateTime": "2026-11-24T16:00:00Z", "timeZone": "America/Chicago"}
 
 
 def test_an_end_that_was_left_open_is_closed() -> None:
