@@ -222,7 +222,8 @@ def _attendees(item: Item, reading: Reading) -> tuple[tuple[Attendee, ...], Resp
         if _flag(who, "self"):
             answer = attendee.response
     if answer is None:  # the marks are those of the calendar asked for: on a second one, the agent has none
-        answer = next((one.response for one in found.values() if one.email in reading.own), None)
+        own = reading.own
+        answer = next((one.response for one in found.values() if one.email in own), None)
     return tuple(found.values()), answer
 
 
@@ -423,6 +424,7 @@ def _local(moment: Moment) -> str:
 def _restored(data: Mapping[str, object]) -> Series:
     zone = _text(data, "zone") or None
     start, end = (_placed(_written(_text(data, name)), zone) for name in ("start", "end"))
+    _following(start, end)
     gone, moved = (frozenset(settled(_written(one)) for one in _lines(data, name)) for name in ("gone", "moved"))
     series = Series(start=start, end=end, zone=zone, lines=_lines(data, "lines"), gone=gone, moved=moved)
     _part(series)
