@@ -138,7 +138,7 @@ class GoogleSimulator:
 
     def token(self, subject: str = ROBOT, scopes: Collection[str] = _EVERYTHING, *, hours: float = 1) -> str:
         """Return an access token as it is: of an account, or of the robot that sees what was shared with it."""
-        return self.accounts.issue(subject, scopes, robot=subject == ROBOT, lifetime=timedelta(hours=hours))
+        return self.accounts.issue(subject, scopes, payer=subject, lifetime=timedelta(hours=hours))
 
     def requests(self, kind: str = "calendar") -> list[Entry]:
         """Return what was asked: of `calendar`, `token` or `iam`."""
@@ -171,7 +171,6 @@ class GoogleSimulator:
             return asked
         named = request.parts[3:4] if request.parts[2:3] == ["calendars"] else []
         asked.agent = named[0].lower() if named and named[0] != "primary" else asked.access.subject
-        # facts §3.2: without quotaUser the service account is charged, whomever it acts for.
         asked.user = request.one("quotaUser") or request.headers.get("x-goog-quota-user", "")
         if request.method == "PATCH":
             asked.units = self._windows.quotas.patch_units
@@ -206,7 +205,7 @@ class GoogleSimulator:
             raise asked.refused or RefusedError(401, "authError")
         if self.disabled:
             raise RefusedError(403, "accessNotConfigured")
-        self._windows.charge(asked.at.timestamp(), asked.user or ROBOT, asked.units)
+        self._windows.charge(asked.at.timestamp(), asked.user or asked.access.payer, asked.units)
         with self.world.lock:
             return carry_out(Call(self.world, self.rules, asked.request, asked.access, asked.size))
 

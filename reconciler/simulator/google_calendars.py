@@ -6,50 +6,37 @@ change moves its row to the end of the log, which is all that sync tokens stand 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 from typing import Final
 
 from reconciler.simulator.google_refusals import RefusedError
+from reconciler.simulator.google_resources import (
+    SHARED,
+    TIMES,
+    check_times,
+    copied,
+    counted_on,
+    cut_before,
+    mark_self,
+    merged,
+    own_answer,
+    with_shared_properties,
+    without_defaults,
+    writable,
+)
 from reconciler.simulator.google_series import Resource, Series, instance_id, instant, moment, rendered, split_instance
 
 Clock = Callable[[], datetime]
 
 CLIENT_ID: Final = re.compile(r"[a-v0-9]{5,1024}")  # facts §2: base32hex, and nothing else
 
-# facts §1.8: what equals its default is left out of the JSON.
-_DEFAULTS: Final[Resource] = {
-    "transparency": "opaque",
-    "visibility": "default",
-    "guestsCanModify": False,
-    "guestsCanInviteOthers": True,
-    "guestsCanSeeOtherGuests": True,
-    "anyoneCanAddSelf": False,
-    "privateCopy": False,
-    "locked": False,
-    "attendeesOmitted": False,
-    "endTimeUnspecified": False,
-}
-# What the organizer alone may change, and what a copy takes over from the organizer's.
-SHARED: Final = (
-    *("summary", "description", "location", "start", "end", "recurrence", "status", "transparency", "attendees"),
-    *("guestsCanModify", "guestsCanInviteOthers", "guestsCanSeeOtherGuests", "eventType", "sequence", "organizer"),
-    *("creator", "iCalUID", "recurringEventId", "originalStartTime", "hangoutLink", "conferenceData", "attachments"),
-)
-_READ_ONLY: Final = (
-    *("kind", "etag", "id", "created", "updated", "creator", "organizer", "htmlLink", "hangoutLink", "iCalUID"),
-    *("recurringEventId", "originalStartTime", "locked", "privateCopy", "eventType", "endTimeUnspecified"),
-)
-_COUNT: Final = re.compile(r"COUNT=(\d+)")
-_LENGTH: Final = re.compile(r";(?:COUNT|UNTIL)=[^;]*|(?<=:)(?:COUNT|UNTIL)=[^;]*;")
-_TIMES: Final = ("start", "end", "recurrence")
 _BARE: Final = ("kind", "etag", "id", "status", "recurringEventId", "originalStartTime")
 
 
@@ -90,7 +77,7 @@ class World:
 
     def stamp(self) -> str:
         """Write the time as Google does, in UTC and milliseconds."""
-        return f"{self.clock().astimezone(UTC):%Y-%m-%dT%H:%M:%S}.{self.clock().microsecond // 1000:03d}Z"
+        return self.clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def name(self, what: str) -> str:
         """Make an id from the seed and the counter."""
@@ -122,19 +109,24 @@ class Calendar:
     def insert(self, event: Resource) -> Resource:
         """Add an event: guests with a calendar here get a copy of their own, with the same id and iCalUID."""
         with self.world.lock:
-            row = self.keep(self.completed(event))
+            row = self.keep(self.completed(event, own_id=True))
             self.spread(row)
-            return copy.deepcopy(row.event)
+            return copied(row.event)
+
+    def events(self) -> list[Resource]:
+        """Return everything on the calendar that is not cancelled: single events, masters and exceptions."""
+        with self.world.lock:
+            return [copied(row.event) for row in self.rows.values() if not row.cancelled]
 
     def get(self, name: str) -> Resource:
         """Return an event or an instance as it is stored."""
         with self.world.lock:
-            return copy.deepcopy(self.row(name).event)
+            return copied(self.row(name).event)
 
     def patch(self, name: str, changes: Resource) -> Resource:
         """Change the named fields; None removes one. An instance becomes an exception."""
         with self.world.lock:
-            return copy.deepcopy(self.change(name, merged(self.row(name).event, changes)).event)
+            return copied(self.change(name, merged(self.row(name).event, changes)).event)
 
     def delete(self, name: str) -> None:
         """Delete an event, a whole series, or one instance."""
@@ -166,17 +158,17 @@ class Calendar:
                 "end": rendered(series.end_of(original), event["end"].get("timeZone"), self.zone),
             }
             kept = sum(1 for _ in series.originals(None, instant(original, series.zone)))
-            fresh = writable(event) | times | {"recurrence": _rest(event["recurrence"], kept)}
+            fresh = writable(event) | times | {"recurrence": counted_on(event["recurrence"], kept)}
             fresh["id"] = instance_id(master, original).removesuffix("Z").replace(f"{master}_", f"{master}_R")
-            self.change(master, event | {"recurrence": _cut(event["recurrence"], original)})
+            self.change(master, event | {"recurrence": cut_before(event["recurrence"], original)})
             row = self.keep(self.completed(merged(fresh, changes), own_id=True))
             self.spread(row)
-            return copy.deepcopy(row.event)
+            return copied(row.event)
 
     def move_to(self, other: Calendar, name: str) -> Resource:
         """Hand an event to another calendar, which becomes its organizer."""
         with self.world.lock:
-            return copy.deepcopy(self.hand_over(other, name).event)
+            return copied(self.hand_over(other, name).event)
 
     def invite(self, name: str, *addresses: str) -> Resource:
         """Add guests; those with a calendar here get their copy."""
@@ -189,7 +181,7 @@ class Calendar:
     def respond(self, name: str, answer: str) -> Resource:
         """Answer an invitation on the guest's copy; all other copies learn of it."""
         with self.world.lock:
-            guests = copy.deepcopy(self.row(name).event.get("attendees", []))
+            guests = copied(self.row(name).event.get("attendees", []))
             for guest in guests:
                 if guest["email"] == self.id:
                     guest["responseStatus"] = answer
@@ -295,15 +287,15 @@ class Calendar:
 
     def settled(self, event: Resource) -> Resource:
         """Put times, defaults and `self` as Google shows them on this calendar."""
-        event = {name: value for name, value in copy.deepcopy(event).items() if value != _DEFAULTS.get(name, ...)}
-        _check_times(event, self.zone)
+        event = without_defaults(copied(event))
+        check_times(event, self.zone)
         for name in ("start", "end", "originalStartTime"):
             if name in event:
                 event[name] = rendered(moment(event[name], self.zone), event[name].get("timeZone"), self.zone)
         for person in (event["creator"], event["organizer"]):
-            _mark_self(person, self.id)
+            mark_self(person, self.id)
         for guest in event.get("attendees", ()):
-            _mark_self(guest, self.id)
+            mark_self(guest, self.id)
             guest.setdefault("responseStatus", "needsAction")
             if guest["email"] == event["organizer"]["email"]:
                 guest["organizer"] = True
@@ -331,15 +323,26 @@ class Calendar:
         # facts §1.8: `updated` is not moved by reminders, `sequence` not by every edit.
         if changed - {"reminders", "etag", "updated"}:
             event["updated"] = self.world.stamp()
-        if changed & set(_TIMES):
+        if changed & set(TIMES):
             event["sequence"] = before.get("sequence", 0) + 1
         row = self.keep(event)
-        if "recurrence" in event and changed & set(_TIMES):
+        if "recurrence" in event and changed & set(TIMES):
             self._reset_exceptions(name)
         self.spread(row)
-        if "attendees" in changed and not event["organizer"].get("self"):
-            self._tell_organizer(event, _own_answer(event))
+        if "attendees" in changed:
+            self._tell_of_guests(before, event)
         return row
+
+    def _tell_of_guests(self, before: Resource, event: Resource) -> None:
+        """Take the copies of guests who are no longer invited; pass a guest's own answer on."""
+        if not event["organizer"].get("self"):
+            self._tell_organizer(event, own_answer(event))
+            return
+        still = {guest["email"] for guest in event.get("attendees", ())}
+        for other in self._guests(before):
+            theirs = other.rows.get(event["id"])
+            if other.id not in still and theirs is not None and not theirs.cancelled:
+                other.cancel(theirs, bare=True)
 
     def _reset_exceptions(self, master: str) -> None:
         """Cancel the exceptions whose occurrence the rule no longer makes."""
@@ -373,11 +376,11 @@ class Calendar:
 
     def _cancel_copies(self, row: Row) -> None:
         for other in self._guests(row.event):
-            copied = other.rows.get(row.event["id"])
-            if copied is None and "recurringEventId" in row.event and row.event["recurringEventId"] in other.rows:
-                copied = Row(other.settled(row.event), ordinal=-1)
-            if copied is not None and (copied.ordinal < 0 or not copied.cancelled):
-                other.cancel(copied, bare=True)
+            theirs = other.rows.get(row.event["id"])
+            if theirs is None and row.event.get("recurringEventId") in other.rows:
+                theirs = Row(other.settled(row.event), ordinal=-1)
+            if theirs is not None and (theirs.ordinal < 0 or not theirs.cancelled):
+                other.cancel(theirs, bare=True)
 
     def _tell_organizer(self, event: Resource, answer: str | None) -> None:
         """Let the organizer's copy, and by it all others, know what this guest answered."""
@@ -385,7 +388,7 @@ class Calendar:
         if organizer is None or answer is None:
             return
         theirs = organizer.rows.get(event["id"]) or (organizer.instance(event["id"]) and organizer.row(event["id"]))
-        guests = copy.deepcopy(theirs.event.get("attendees", [])) if theirs and not theirs.cancelled else []
+        guests = copied(theirs.event.get("attendees", [])) if theirs and not theirs.cancelled else []
         mine = [guest for guest in guests if guest["email"] == self.id and guest["responseStatus"] != answer]
         for guest in mine:
             guest["responseStatus"] = answer
@@ -399,12 +402,12 @@ class Calendar:
             return
         shared = {name: event[name] for name in ("kind", "id", "created", "htmlLink", *SHARED) if name in event}
         for other in self._guests(event):
-            copied = other.rows.get(event["id"])
-            if copied is not None and copied.cancelled and event["status"] == "cancelled":
-                continue
-            own = {name: value for name, value in copied.event.items() if name not in SHARED} if copied else {}
+            theirs = other.rows.get(event["id"])
+            if theirs is not None and theirs.cancelled and not theirs.bare:
+                continue  # the guest threw it away
+            own = {name: value for name, value in theirs.event.items() if name not in SHARED} if theirs else {}
             fresh = {"reminders": {"useDefault": True}} | own | shared | {"updated": self.world.stamp()}
-            other.keep(other.settled(_with_shared_properties(fresh, event)))
+            other.keep(other.settled(with_shared_properties(fresh, event)))
 
     def _guests(self, event: Resource) -> Iterable[Calendar]:
         addresses = (guest["email"].lower() for guest in event.get("attendees", ()))
@@ -425,72 +428,3 @@ class Calendar:
             self.cancel(self.rows[name], bare=True)
         other.spread(moved)
         return moved
-
-
-def merged(event: Resource, changes: Resource) -> Resource:
-    """Apply a patch: objects field by field, None removes, arrays as a whole (facts §2)."""
-    result = dict(event)
-    for name, value in changes.items():
-        if value is None:
-            result.pop(name, None)
-        elif isinstance(value, dict) and isinstance(result.get(name), dict):
-            result[name] = merged(result[name], value)
-        else:
-            result[name] = value
-    return result
-
-
-def writable(event: Resource, *, also: Iterable[str] = ()) -> Resource:
-    """Leave out of a request's body what only Google sets."""
-    kept = set(_READ_ONLY) - set(also)
-    return {name: value for name, value in event.items() if name not in kept}
-
-
-def starts_at(event: Resource, zone: str, name: str = "start") -> datetime:
-    """Return the moment at which an event begins, or ends with `name="end"`."""
-    return instant(moment(event[name], zone), zone)
-
-
-def _own_answer(event: Resource) -> str | None:
-    return next((guest["responseStatus"] for guest in event.get("attendees", ()) if guest.get("self")), None)
-
-
-def _with_shared_properties(event: Resource, organizers: Resource) -> Resource:
-    """Facts §2: private properties stay on their copy, shared ones are on all."""
-    shared = organizers.get("extendedProperties", {}).get("shared")
-    own = {name: value for name, value in event.get("extendedProperties", {}).items() if name != "shared"}
-    properties = own | ({"shared": shared} if shared else {})
-    return event | {"extendedProperties": properties} if properties else event
-
-
-def _mark_self(person: Resource, address: str) -> None:
-    person.pop("self", None)
-    if person.get("email", "").lower() == address:
-        person["self"] = True
-
-
-def _check_times(event: Resource, zone: str) -> None:
-    for name in ("start", "end"):
-        if not isinstance(event.get(name), dict):
-            raise RefusedError(400, "required", f"Missing {name} time.")
-    start, end = moment(event["start"], zone), moment(event["end"], zone)
-    if isinstance(start, datetime) is not isinstance(end, datetime):
-        raise RefusedError(400, "invalid", "Start and end times must either both be date or both be dateTime.")
-    if instant(end, zone) < instant(start, zone):
-        raise RefusedError(400, "timeRangeEmpty")
-    if event.get("recurrence") and isinstance(start, datetime) and not event["start"].get("timeZone"):
-        raise RefusedError(400, "required", "Missing time zone definition for start time.")
-
-
-def _cut(lines: list[str], original: date | datetime) -> list[str]:
-    """End the rules just before an occurrence."""
-    if isinstance(original, datetime):
-        until = f"{original.astimezone(UTC) - timedelta(seconds=1):%Y%m%dT%H%M%SZ}"
-    else:
-        until = f"{original - timedelta(days=1):%Y%m%d}"
-    return [_LENGTH.sub("", line) + f";UNTIL={until}" if line.startswith("RRULE") else line for line in lines]
-
-
-def _rest(lines: list[str], gone: int) -> list[str]:
-    """Take the occurrences that the old series keeps off the count of the new one."""
-    return [_COUNT.sub(lambda found: f"COUNT={int(found[1]) - gone}", line) for line in lines]

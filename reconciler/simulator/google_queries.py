@@ -16,8 +16,9 @@ from typing import Any, Final, Self
 
 import orjson
 
-from reconciler.simulator.google_calendars import Calendar, Row, starts_at
+from reconciler.simulator.google_calendars import Calendar, Row
 from reconciler.simulator.google_refusals import RefusedError
+from reconciler.simulator.google_resources import starts_at
 from reconciler.simulator.google_series import Resource
 from reconciler.simulator.google_views import Glasses
 from reconciler.simulator.loopback import Request

@@ -9,9 +9,10 @@ from typing import Final
 
 import orjson
 
-from reconciler.simulator.google_calendars import Calendar, Row, World, merged, writable
+from reconciler.simulator.google_calendars import Calendar, Row, World
 from reconciler.simulator.google_queries import Query, Rules, instances, listed, number
 from reconciler.simulator.google_refusals import RefusedError
+from reconciler.simulator.google_resources import merged, writable
 from reconciler.simulator.google_series import Resource
 from reconciler.simulator.google_sign_in import ROBOT, Access
 from reconciler.simulator.google_views import WRITERS, Glasses, selected, selector
@@ -252,7 +253,7 @@ def _written(call: Call, name: str, event: str, wanted: Callable[[Resource], Res
     result = wanted(row.event)
     _check_guests(call, {key: value for key, value in result.items() if value != row.event.get(key)})
     if not row.event["organizer"].get("self") and not row.event.get("guestsCanModify"):
-        _check_unshared(row.event, result)
+        _check_unshared(row.event, calendar.settled(result))
     if row.cancelled and (result.get("status") != "confirmed" or row.bare):
         raise RefusedError(410, "deleted")
     if result.get("status") == "cancelled":

@@ -47,12 +47,17 @@ _SAYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a token opens. `robot`: it is the service account's own, nobody is impersonated."""
+    """What a token opens, and who is charged for what is done with it."""
 
     subject: str
     scopes: frozenset[str]
     until: float
-    robot: bool
+    payer: str
+
+    @property
+    def robot(self) -> bool:
+        """Say whether the token is the service account's own: nobody is impersonated."""
+        return self.subject == ROBOT
 
     def demand(self, *names: str) -> None:
         """Refuse unless the token has one of the scopes."""
@@ -81,13 +86,13 @@ class SignIn:
         """Undo `refuse`."""
         self._refused.pop(subject.lower(), None)
 
-    def issue(self, subject: str, scopes: Collection[str], *, robot: bool, lifetime: timedelta = LIFETIME) -> str:
+    def issue(self, subject: str, scopes: Collection[str], *, payer: str, lifetime: timedelta = LIFETIME) -> str:
         """Make a token."""
         with self._world.lock:
             number = self._world.tick()
             until = self._world.clock().timestamp() + lifetime.total_seconds()
             token = "ya29." + hashlib.sha256(f"{self._world.seed}/token/{number}".encode()).hexdigest()
-            self._tokens[token] = Access(subject.lower(), frozenset(scopes), until, robot)
+            self._tokens[token] = Access(subject.lower(), frozenset(scopes), until, payer)
             return token
 
     def withdraw(self, subject: str = "") -> None:
@@ -126,12 +131,13 @@ class SignIn:
         if error := self._refused.get(subject):
             raise GrantError(error, _SAYS.get(error, error))
         if subject == ROBOT:
-            return self.issue(ROBOT, scopes, robot=True)
+            return self.issue(ROBOT, scopes, payer=ROBOT)
         if not scopes or (self.allowed is not None and not set(scopes) <= set(self.allowed)):
             raise GrantError("unauthorized_client", _SAYS["unauthorized_client"])
         if subject not in self._world.calendars:
             raise GrantError("invalid_grant", _SAYS["invalid_grant"])
-        return self.issue(subject, scopes, robot=False)
+        # facts §3.2: under delegation the service account is charged, unless a request names a quotaUser.
+        return self.issue(subject, scopes, payer=ROBOT)
 
     def _check_claims(self, claims: dict[str, Any], token_uri: str) -> None:
         if claims.get("iss") != ROBOT:
