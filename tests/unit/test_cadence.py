@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -208,6 +209,29 @@ def test_freshness_shorter_than_a_turn_is_a_promise_too() -> None:
     assert not stale.holds
     assert "every 17 minutes only" in stale.says
     assert stale.says.endswith('Write freshness = "1h".')
+
+
+# ---- documents ------------------------------------------------------------------------------------------------------
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+
+
+def test_the_readme_says_how_often_each_calendar_has_its_turn() -> None:
+    text = README.split("## How often Google can be read", 1)[1].split("\n## ", 1)[0]
+    _, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"
+    ]
+    assert len(rows) == 4
+    for count, *cells in rows:
+        for share, cell in zip((0.5, 0.8), cells, strict=True):
+            turn = every(replace(GOOGLE, share=share), Demand(calendars=int(count.replace(",", ""))))
+            assert turn is not None
+            assert spoken(turn) == cell
+
+
+def test_the_readme_shows_what_check_says() -> None:
+    shown = README.split("<!-- output: cadence -->\n```\n", 1)[1].split("\n```", 1)[0]
+    assert [f"{each.about:<7}  {each.says}" for each in said(5_000, "*/5 * * * *").values()] == shown.splitlines()
 
 
 @pytest.mark.parametrize(

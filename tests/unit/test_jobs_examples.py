@@ -12,9 +12,12 @@ import pytest
 from croniter import croniter
 
 from reconciler.agents import directory, rows_of_file
+from reconciler.cli.cadence import Demand, every, spoken
 from reconciler.config import Google, Ics, SqlCrm, load
 from reconciler.errors import Problem
 from reconciler.model import AgentState, Role
+from reconciler.quota.budget import budget_for
+from reconciler.sources.google_auth import READ_SCOPE
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = ROOT / "jobs"
@@ -46,6 +49,29 @@ def test_the_five_minute_job_reads_an_export_too(tmp_path: Path) -> None:
     )
     (tmp_path / "ics.toml").write_text(text)
     assert load(tmp_path / "ics.toml", {}).crm.kind == "csv"
+
+
+def test_the_google_job_names_its_secrets_reads_alone_and_writes_nothing() -> None:
+    job = load(JOBS / "google.toml", {})
+    [source] = job.sources
+    assert isinstance(source, Google)
+    assert source.auth.delegated
+    assert str(source.auth.service_account) == "file:/run/secrets/google.json"
+    assert job.policy.allow == ()
+    assert READ_SCOPE in (JOBS / "google.toml").read_text(), "what an administrator allows is what is asked for"
+    assert [agent.email.split("@")[0] for agent in directory(job, {}).agents] == ["ann", "bob", "frontdesk", "gus"]
+
+
+def test_the_google_job_says_of_its_budget_what_is_so() -> None:
+    job = load(JOBS / "google.toml", {})
+    text = (JOBS / "google.toml").read_text()
+    budget = budget_for("google", job.budget["google"])
+    claims = re.findall(r"([\d,]+) (?:calendars can be read )?every (\d+)", text)
+    assert len(claims) == 2
+    for calendars, minutes in claims:
+        turn = every(budget, Demand(calendars=int(calendars.replace(",", ""))))
+        assert turn is not None
+        assert spoken(turn) == f"{minutes} minutes"
 
 
 def test_the_full_example_shows_every_section() -> None:
