@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.assembly import assemble
+from reconciler.assembly import assemble, provider_of
 from reconciler.cli import entry
 from reconciler.cli.readiness import spread
 from reconciler.cli.world import World
-from reconciler.config import load
+from reconciler.config import Google, load
 from reconciler.errors import ConfigError
 from reconciler.simulator.google import ROBOT, Fault, GoogleSimulator
 from reconciler.sources.google_auth import READ_SCOPE
@@ -288,6 +288,29 @@ def test_a_run_gets_its_google_source_and_closes_it(box: Box) -> None:
     with assemble(load(box.path, {}), {}, clock=lambda: NOW, dry_run=True) as setup:
         [calendar] = setup.directory.calendars
         assert setup.sources["google"].scope(calendar)
+
+
+@pytest.mark.parametrize(
+    ("auth", "project"),
+    [
+        (KEY, "google:sample"),
+        ('{ impersonate = "calendars@acme-project.iam.gserviceaccount.com" }', "google:acme-project"),
+        ('{ impersonate = "calendars@elsewhere.example" }', "google"),
+        ('{ token = "env:TOKEN" }', "google"),
+        ('{ service_account = "file:no.json" }', "google"),
+        ('{ service_account = "file:odd.json" }', "google"),
+        ('{ service_account = "file:list.json" }', "google"),
+    ],
+)
+def test_the_project_that_is_charged_is_the_one_of_the_credential(box: Box, auth: str, project: str) -> None:
+    (box.folder / "jobs/odd.json").write_text('{"project_id": "Not a project"}')
+    (box.folder / "jobs/list.json").write_text("[]")
+    box.agents("ann")
+    box.auth = auth
+    box.job()
+    [source] = load(box.path, {}).sources
+    assert isinstance(source, Google)
+    assert provider_of(source, {}) == project
 
 
 def test_all_credentials_that_are_wrong_are_named_at_once(box: Box) -> None:
