@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -33,7 +34,36 @@ _PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}", re.ASCII)
 """The id of a project; an old one has its organisation's domain and a colon before it."""
 
 
-def assemble(job: Job, environ: Mapping[str, str], *, clock: Clock, dry_run: bool) -> Setup:
+@dataclass(slots=True)
+class Quotas:
+    """The budgets of a job, one a provider's project: what its sources spend together.
+
+    They are shared with other processes through the state database behind `engine`; None keeps them to this process.
+    `make` is given where time is not to pass by itself.
+    """
+
+    job: Job
+    engine: Engine | None
+    make: Callable[[str, Budget, Engine | None], Quota] | None = None
+    made: dict[str, Quota] = field(default_factory=dict)
+
+    def of(self, provider: str) -> Quota:
+        """Return the budget of this project."""
+        if provider not in self.made:
+            from reconciler.quota import Quota
+
+            self.made[provider] = (self.make or Quota)(provider, budget_of(self.job), self.engine)
+        return self.made[provider]
+
+
+def assemble(
+    job: Job,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    dry_run: bool,
+    quota: Callable[[str, Budget, Engine | None], Quota] | None = None,
+) -> Setup:
     """Return what a run of `job` works with. A dry run gets no writer.
 
     Raises ConfigError with every problem, StateError when the state database can't be used.
@@ -47,7 +77,7 @@ def assemble(job: Job, environ: Mapping[str, str], *, clock: Clock, dry_run: boo
             job=job,
             state=state,
             directory=people,
-            sources=_sources_of(job, environ, state, clock, opened),
+            sources=_sources_of(environ, Quotas(job, state.engine, quota), clock, opened),
             reader=reader_of(job, environ, people, state),
             writer=None if dry_run else writer_of(job, environ, people, clock),
             clock=clock,
@@ -89,16 +119,14 @@ def directory(job: Job, environ: Mapping[str, str]) -> Directory:
 # ---- sources --------------------------------------------------------------------------------------------------------
 
 
-def _sources_of(
-    job: Job, environ: Mapping[str, str], state: State, clock: Clock, opened: ExitStack
-) -> dict[str, Source]:
+def _sources_of(environ: Mapping[str, str], quotas: Quotas, clock: Clock, opened: ExitStack) -> dict[str, Source]:
     """Return the sources by name. Raises ConfigError with the problems of all of them."""
-    quotas: dict[str, Quota] = {}
+    job = quotas.job
     sources: dict[str, Source] = {}
     problems: list[Problem] = []
     for table in job.sources:
         try:
-            source = sources[table.name] = source_of(table, job, environ, clock, quotas, engine=state.engine)
+            source = sources[table.name] = source_of(table, environ, clock, quotas)
         except ConfigError as error:
             problems += error.problems
         else:
@@ -108,32 +136,17 @@ def _sources_of(
     return sources
 
 
-def source_of(
-    table: SourceTable,
-    job: Job,
-    environ: Mapping[str, str],
-    clock: Clock,
-    quotas: dict[str, Quota],
-    *,
-    engine: Engine | None,
-) -> Source:
-    """Return the source that reads the calendars of one `[[source]]`.
-
-    What sources of one project spend is one budget: they share what is in `quotas`, and with other processes what is
-    in the state database behind `engine`; None for a budget of this process alone.
-    """
+def source_of(table: SourceTable, environ: Mapping[str, str], clock: Clock, quotas: Quotas) -> Source:
+    """Return the source that reads the calendars of one `[[source]]`, within the budget of its project."""
     if isinstance(table, Ics):
         from reconciler.sources.ics import IcsSource
 
-        return IcsSource(name=table.name, absence=table.absence, allow_private=table.allow_private, base=job.base)
+        return IcsSource(
+            name=table.name, absence=table.absence, allow_private=table.allow_private, base=quotas.job.base
+        )
     if isinstance(table, Microsoft):
         raise TypeError(table.kind)
-    provider = provider_of(table, environ)
-    if provider not in quotas:
-        from reconciler.quota import Quota
-
-        quotas[provider] = Quota(provider, budget_of(job), engine)
-    return _google(table, environ, quotas[provider], clock)
+    return _google(table, environ, quotas.of(provider_of(table, environ)), clock)
 
 
 def close(source: Source) -> None:

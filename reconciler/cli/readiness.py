@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call
     from reconciler.config import Job
     from reconciler.model import Calendar
-    from reconciler.quota import Quota
     from reconciler.sources import PullRequest, Source
     from reconciler.store.state import State
 
@@ -46,15 +45,14 @@ def sources(call: Call, job: Job, people: Directory, state: State | None) -> Ite
 
 def _made(call: Call, job: Job, state: State | None, made: dict[str, Source], opened: ExitStack) -> Iterator[Line]:
     """Make the sources that this release has, and say what is wrong with their credentials."""
-    from reconciler.assembly import close, source_of
+    from reconciler.assembly import Quotas, close, source_of
 
-    environ, engine = call.world.environ, state.engine if state else None
-    quotas: dict[str, Quota] = {}
+    quotas = Quotas(job, state.engine if state else None)
     for table in job.sources:
         if table.kind == "microsoft":
             continue
         try:
-            made[table.name] = source_of(table, job, environ, call.world.clock, quotas, engine=engine)
+            made[table.name] = source_of(table, call.world.environ, call.world.clock, quotas)
         except ConfigError as error:
             yield from problems(f"source {table.name}", error)
         else:

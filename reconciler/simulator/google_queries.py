@@ -39,6 +39,8 @@ _NOT_WITH_TOKEN: Final = (
         "updatedMin",
     ),
 )
+# facts §1.6: folklore has it that `updatedMin` reaches four weeks back.
+_UPDATED_SINCE: Final = timedelta(days=28)
 # What a baseline may not have used to end in a sync token (facts §1.2).
 _WITHOUT_TOKEN: Final = ("iCalUID", "orderBy", "privateExtendedProperty", "q", "sharedExtendedProperty", "updatedMin")
 # What must be the same all along a chain; anything else is undefined, and here it is refused.
@@ -67,13 +69,14 @@ class Bounds:
     lower: datetime | None = None
     upper: datetime | None = None
 
-    def hold(self, event: Resource, zone: str) -> bool:
-        """Say whether an event lies within; one without times does."""
-        if "start" not in event:
+    def hold(self, row: Row, zone: str) -> bool:
+        """Say whether an event lies within."""
+        if self.lower is None and self.upper is None:
             return True
-        if self.lower is not None and starts_at(event, zone, "end") <= self.lower:
-            return False
-        return self.upper is None or starts_at(event, zone) < self.upper
+        if row.span is None:
+            row.span = starts_at(row.event, zone), starts_at(row.event, zone, "end")
+        begins, ends = row.span
+        return (self.lower is None or ends > self.lower) and (self.upper is None or begins < self.upper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,7 @@ def when(request: Request, name: str) -> datetime | None:
 
 def listed(calendar: Calendar, query: Query, glasses: Glasses, rules: Rules, size: int | None) -> Resource:
     """Answer one page of events.list; `size` 0 makes an empty page in the middle of the walk."""
+    _check_updated(calendar, query)
     walk = _walk(calendar, query, rules)
     page: list[tuple[Key, Resource]] = []
     more = False
@@ -211,10 +215,16 @@ def listed(calendar: Calendar, query: Query, glasses: Glasses, rules: Rules, siz
         page.append((key, glasses.show(event, bare=bare, calendar_zone=calendar.zone)))
     body: Resource = {"items": [event for _, event in page]}
     if more or size == 0:
-        body["nextPageToken"] = _turned(walk, query, page[-1][0] if page else walk.after)
+        body["nextPageToken"] = _turned(calendar, walk, query, page[-1][0] if page else walk.after)
     elif not any(name in query.request.query for name in _WITHOUT_TOKEN):
         body["nextSyncToken"] = _concluded(calendar, query, walk)
     return body
+
+
+def _check_updated(calendar: Calendar, query: Query) -> None:
+    since = when(query.request, "updatedMin")
+    if since is not None and calendar.world.clock() - since > _UPDATED_SINCE:
+        raise RefusedError(410, "updatedMinTooLongAgo", location="updatedMin")
 
 
 def _walk(calendar: Calendar, query: Query, rules: Rules) -> Walk:
@@ -252,9 +262,10 @@ def _alive(calendar: Calendar, token: Walk, now: float, rules: Rules) -> Walk:
     return token
 
 
-def _turned(walk: Walk, query: Query, after: Key) -> str:
+def _turned(calendar: Calendar, walk: Walk, query: Query, after: Key) -> str:
+    """Make the token of the next page: no two are the same, also not those around an empty page."""
     values = (walk.calendar, walk.generation, query.whole, walk.since, walk.until, walk.issued, walk.bounds)
-    return Walk("pageToken", *values, after).text()
+    return Walk("pageToken", *values, after, calendar.world.tick()).text()
 
 
 def _concluded(calendar: Calendar, query: Query, walk: Walk) -> str:
@@ -267,10 +278,10 @@ def _concluded(calendar: Calendar, query: Query, walk: Walk) -> str:
 def _candidates(calendar: Calendar, query: Query, walk: Walk) -> Iterable[Shown]:
     if walk.since >= 0:
         bounds = Bounds(*(datetime.fromisoformat(text) if text else None for text in walk.bounds))
-        rows = _changed(calendar, walk)
+        rows = [row for row in _changed(calendar, walk) if _within(calendar, row, bounds)]
         found = _singles_changed(calendar, rows) if query.single else _rows_changed(rows)
-        return (shown for shown in found if query.wants(shown[1]) and _within(calendar, shown, bounds))
-    rows = [row for row in calendar.rows.values() if query.wants(row.event)]
+        return (shown for shown in found if query.wants(shown[1]))
+    rows = [row for row in calendar.rows.values() if not row.forgotten and query.wants(row.event)]
     found = _singles(calendar, query, rows) if query.single else _rows(calendar, query, rows)
     if query.request.one("orderBy") == "updated":
         return sorted((([event["updated"], *key], event, bare) for key, event, bare in found), key=_key)
@@ -291,9 +302,9 @@ def _changed(calendar: Calendar, walk: Walk) -> list[Row]:
     return changed
 
 
-def _within(calendar: Calendar, shown: Shown, bounds: Bounds) -> bool:
-    _, event, _ = shown
-    return "recurrence" in event or event["status"] == "cancelled" or bounds.hold(event, calendar.zone)
+def _within(calendar: Calendar, row: Row, bounds: Bounds) -> bool:
+    """Say whether a delta that keeps to its baseline's window shows a change: tombstones and series always."""
+    return "recurrence" in row.event or row.cancelled or bounds.hold(row, calendar.zone)
 
 
 def _rows_changed(rows: list[Row]) -> Iterator[Shown]:
@@ -309,7 +320,7 @@ def _rows(calendar: Calendar, query: Query, rows: list[Row]) -> Iterator[Shown]:
             series = calendar.series(row.event["id"])
             if next(series.originals(query.bounds.lower, query.bounds.upper), None) is None:
                 continue
-        elif not query.bounds.hold(row.event, calendar.zone):
+        elif not query.bounds.hold(row, calendar.zone):
             continue
         yield [row.ordinal], row.event, row.bare
 
@@ -342,7 +353,7 @@ def _by_master(calendar: Calendar) -> Mapping[str, list[Row]]:
 
 def _placed(calendar: Calendar, rows: Iterable[Row], bounds: Bounds) -> Iterator[Shown]:
     for row in rows:
-        if bounds.hold(row.event, calendar.zone):
+        if bounds.hold(row, calendar.zone):
             yield _single_key(calendar, row.event), row.event, row.bare
 
 
