@@ -84,9 +84,10 @@ class Sender:
         error = fault(answer, Asked(now=self.clock(), api=api))
         if isinstance(error, RetryableError | AccessError):
             raise error
-        if said is not None and said.get("error") in _LATER:
-            raise TransientError(f"answered {answer.status} {said['error']}")
-        return Reply(said or {}, error)
+        reply = Reply(said or {}, error)
+        if reply.word in _LATER:
+            raise TransientError(f"answered {answer.status} {reply.word}")
+        return reply
 
 
 @dataclass(frozen=True, slots=True)
