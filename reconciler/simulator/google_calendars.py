@@ -37,17 +37,24 @@ Clock = Callable[[], datetime]
 
 CLIENT_ID: Final = re.compile(r"[a-v0-9]{5,1024}")  # facts §2: base32hex, and nothing else
 
+# facts §1.8: answers are not passed on where there are more guests.
+MOST_ANSWERING: Final = 200
 _BARE: Final = ("kind", "etag", "id", "status", "recurringEventId", "originalStartTime")
 
 
 @dataclass(slots=True)
 class Row:
-    """One event as stored. `stamp` is its last place in the log; a `bare` tombstone shows no details any more."""
+    """One event as stored. `stamp` is its last place in the log; a `bare` tombstone shows no details any more.
+
+    A `forgotten` one is in no list: all that is left of it is that its id is taken.
+    """
 
     event: Resource
     ordinal: int
     stamp: int = 0
     bare: bool = False
+    forgotten: bool = False
+    span: tuple[datetime, datetime] | None = None  # when it begins and ends, kept because lists ask for it
 
     @property
     def cancelled(self) -> bool:
@@ -217,6 +224,13 @@ class Calendar:
             self.generation += 1
             self.killed_for = reason
 
+    def forget_deleted(self) -> None:
+        """Let tombstones disappear, as in time they do (facts §1.5); cancelled instances last as long as a series."""
+        with self.world.lock:
+            for row in self.rows.values():
+                master = self.rows.get(row.event.get("recurringEventId", ""))
+                row.forgotten = row.cancelled and (master is None or master.cancelled)
+
     def hide_change(self) -> None:
         """Lose the next change: it is made, and no delta will ever show it."""
         self._losing += 1
@@ -226,7 +240,7 @@ class Calendar:
     def row(self, name: str) -> Row:
         """Find a row, or make up the one of an instance that is as its series has it."""
         row = self.rows.get(name)
-        if row is not None:
+        if row is not None and not row.forgotten:
             return row
         instance = self.instance(name)
         if instance is None:
@@ -307,7 +321,7 @@ class Calendar:
         row = self.rows.get(event["id"])
         if row is None:
             row = self.rows[event["id"]] = Row(event, ordinal=len(self.rows))
-        row.event, row.bare = event, bare
+        row.event, row.bare, row.forgotten, row.span = event, bare, False, None
         if self._losing:
             self._losing -= 1
         else:
@@ -385,7 +399,7 @@ class Calendar:
     def _tell_organizer(self, event: Resource, answer: str | None) -> None:
         """Let the organizer's copy, and by it all others, know what this guest answered."""
         organizer = self.world.calendars.get(event["organizer"].get("email", ""))
-        if organizer is None or answer is None:
+        if organizer is None or answer is None or len(event.get("attendees", ())) > MOST_ANSWERING:
             return
         theirs = organizer.rows.get(event["id"]) or (organizer.instance(event["id"]) and organizer.row(event["id"]))
         guests = copied(theirs.event.get("attendees", [])) if theirs and not theirs.cancelled else []

@@ -138,7 +138,9 @@ class Query:
         if lower and upper and lower >= upper:
             raise RefusedError(400, "timeRangeEmpty", location="timeMax")
         size = number(request, "maxResults", 250)
-        return cls(request, Bounds(lower, upper), bool(flag(request, "singleEvents")), bool(deleted), size)
+        # What was deleted since `updatedMin` is shown whatever showDeleted says.
+        shows = bool(deleted) or "updatedMin" in request.query
+        return cls(request, Bounds(lower, upper), bool(flag(request, "singleEvents")), shows, size)
 
     def spelled(self, names: Iterable[str]) -> str:
         """Write parameters down, to compare them with those of an earlier request."""
