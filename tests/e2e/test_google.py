@@ -28,16 +28,8 @@ SOON = NOW + timedelta(days=2)
 SPRING = datetime(2026, 3, 1, 17, tzinfo=UTC)
 MONDAY = datetime(2026, 3, 2, 10, tzinfo=CHICAGO)
 FREELY = 'create = "500"\nupdate = "500"\ncancel = "500"\nagent_cancel = "500"'
-NEVER_ASKED = [
-    "timeMin",
-    "timeMax",
-    "updatedMin",
-    "q",
-    "orderBy",
-    "iCalUID",
-    "privateExtendedProperty",
-    "sharedExtendedProperty",
-]
+NEVER_ASKED = {"timeMin", "timeMax", "updatedMin", "q", "orderBy", "iCalUID"}
+NEVER_ASKED |= {"privateExtendedProperty", "sharedExtendedProperty"}
 
 Make = Callable[..., GoogleWorld]
 
