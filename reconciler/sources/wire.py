@@ -34,6 +34,7 @@ CHUNK = 64 * 1024
 HOSTS = 4  # a provider's: its interface, its tokens, what signs for it, the machine's own credential
 # Google compresses only for a client that also says so in its name.
 ALWAYS = {"accept-encoding": "gzip", "user-agent": f"reconciler/{__version__} (gzip)"}
+ONCE = urllib3.Retry(total=False)
 _OURS = {"content-length", *ALWAYS}
 
 
@@ -74,7 +75,7 @@ class Wire:
                 url,
                 body=body,
                 headers={**{name: value for name, value in headers.items() if name.lower() not in _OURS}, **ALWAYS},
-                retries=False,
+                retries=ONCE,
                 redirect=False,
                 timeout=urllib3.Timeout(connect=_within(seconds, CONNECT), read=_within(seconds, READ)),
                 preload_content=False,
@@ -96,7 +97,7 @@ class Wire:
     def _pools(self) -> urllib3.PoolManager:
         pools = self._local.pools
         if pools is None:
-            pools = self._local.pools = urllib3.PoolManager(HOSTS, maxsize=1, retries=False, ssl_context=self._tls)
+            pools = self._local.pools = urllib3.PoolManager(HOSTS, maxsize=1, ssl_context=self._tls)
             with self._lock:
                 self._all.add(pools)
         return pools
