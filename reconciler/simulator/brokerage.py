@@ -21,7 +21,7 @@ DOMAIN: Final = "acme.example"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An agent: the zone they live in and the program their calendar is exported from."""
+    """An agent: the zone they live in and the program their calendar is kept in."""
 
     name: str
     zone: str
@@ -37,12 +37,17 @@ ANN: Final = Person("Ann", "America/Chicago", "google")
 BOB: Final = Person("Bob", "America/New_York", "outlook")
 CID: Final = Person("Cid", "America/Denver", "apple")
 DEE: Final = Person("Dee", "America/Chicago", "google")
-PEOPLE: Final = (ANN, BOB, CID, DEE)
+ELI: Final = Person("Eli", "America/Denver", "apple")
+FAY: Final = Person("Fay", "America/Los_Angeles", "google")
+PEOPLE: Final = (ANN, BOB, CID, DEE, ELI, FAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meeting:
-    """One entry of a calendar. `start` is aware local time, or a date for all day; `weeks` makes it a weekly series."""
+    """One entry of a calendar. `start` is aware local time, or a date for all day; `weeks` makes it a weekly series.
+
+    `maker` is whose program gave it its ids, if it was not the agent's own.
+    """
 
     name: str
     agent: Person
@@ -52,7 +57,7 @@ class Meeting:
     clients: tuple[str, ...] = ()
     colleagues: tuple[str, ...] = ()
     organizer: str | None = None
-    copied_from: Person | None = None
+    maker: Person | None = None
     location: str = ""
     text: str = ""
     status: str = "CONFIRMED"
@@ -62,21 +67,36 @@ class Meeting:
     weeks: int = 0
     kept: int = 0  # of the weeks, those a cut series still makes
     skipped: tuple[int, ...] = ()
+    moved: tuple[tuple[int, timedelta], ...] = ()  # of the weeks, those that are at another time, and how much later
+    cut_off: str = ""  # the id that Google makes for what is cut off a series
     modified: datetime
     broken: bool = False
 
     @property
+    def id(self) -> str:
+        """Return Google's id of the event, the same on all calendars."""
+        return self.cut_off or self._digest[:26]
+
+    @property
     def uid(self) -> str:
         """Return the iCalUID, in the style of the program that made it."""
-        maker = self.copied_from or self.agent
-        digest = hashlib.sha256(f"{maker.name}/{self.name.removesuffix('-copy')}".encode()).hexdigest()
-        match maker.exporter:
+        match (self.maker or self.agent).exporter:
             case "google":
-                return f"{digest[:26]}@google.com"
+                return f"{self.id}@google.com"
             case "outlook":
-                return f"040000008200E00074C5B7101A82E008{digest[:48].upper()}"
+                return f"040000008200E00074C5B7101A82E008{self._digest[:48].upper()}"
             case _:
-                return str(uuid.UUID(digest[:32])).upper()
+                return str(uuid.UUID(self._digest[:32])).upper()
+
+    @property
+    def _digest(self) -> str:
+        maker = self.maker or self.agent
+        return hashlib.sha256(f"{maker.name}/{self.name.removesuffix('-copy')}".encode()).hexdigest()
+
+    @property
+    def home(self) -> str:
+        """Return the address of its organizer: what is changed there is changed on all calendars."""
+        return self.organizer or self.agent.email
 
     @property
     def starts(self) -> tuple[datetime | date, ...]:
@@ -119,11 +139,12 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brokerage:
-    """Both sides at one moment. `torn` are the agents whose calendar file is cut short."""
+    """Both sides at one moment. `torn` are agents whose calendar file is cut short, `gone` those without an account."""
 
     meetings: Mapping[str, Meeting]
     rows: Mapping[int, Row]
     torn: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
     expected: tuple[Expected, ...] = field(default=())
 
     def of(self, person: Person) -> list[Meeting]:
@@ -207,7 +228,7 @@ _NAMES: Final[Mapping[Person, Mapping[str, str]]] = {
         "cancelled": "Closing with the Riveras",
         "owner": "Inspection, 3 Lake Drive",
         "no-contact": "Offer review",
-        "vanished": "Second showing",
+        "handed-over": "Second showing",
         "ann-1": "Buyer consultation",
         "ann-2": "Price talk, 88 Pine Court",
         "ann-3": "Key handover",
@@ -230,13 +251,16 @@ _NAMES: Final[Mapping[Person, Mapping[str, str]]] = {
         "cid-1": "Home inspection with Señora Díaz, roof & cellar",
         "cid-2": "Negotiation",
         "cid-3": "Final walk-through",
+        "vanished": "Third showing",
     },
     DEE: {"dee-1": "First call", "dee-2": "Showing: 12 Oak Lane", "dee-3": "Offer review", "dee-4": "Signing"},
+    ELI: {"eli-1": "First call", "eli-2": "Showing: 7 River Road", "eli-3": "Offer review", "eli-4": "Signing"},
+    FAY: {"fay-1": "Portfolio review", "fay-2": "Showing: 3 Lake Drive", "fay-3": "Key handover"},
 }
 
 
 def _unusual(diary: _Diary) -> Iterator[Meeting]:
-    """Yield series, all-day, private, shared and tentative appointments, and two that clash."""
+    """Yield series, all-day, private, shared and tentative appointments, one by invitation, and two that clash."""
     made = diary.written
     yield Meeting(
         name="weekly",
@@ -258,6 +282,17 @@ def _unusual(diary: _Diary) -> Iterator[Meeting]:
         clients=(CLIENTS[5],),
         weeks=6,
         kept=6,
+        modified=made,
+    )
+    yield Meeting(
+        name="course",
+        agent=ANN,
+        title="First-time buyers' evening",
+        start=diary.at(ANN, 3, 18),
+        lasts=HOUR,
+        clients=(CLIENTS[4],),
+        weeks=5,
+        kept=5,
         modified=made,
     )
     yield Meeting(
@@ -299,9 +334,20 @@ def _unusual(diary: _Diary) -> Iterator[Meeting]:
         clients=(CLIENTS[1],),
         colleagues=(ANN.email,),
         organizer=ANN.email,
-        copied_from=ANN,
+        maker=ANN,
         modified=made,
     )
+    yield Meeting(
+        name="invited",
+        agent=ANN,
+        title="Sam's mortgage talk",
+        start=diary.at(ANN, 14, 9),
+        lasts=HOUR,
+        clients=(CLIENTS[6],),
+        organizer=CLIENTS[6],
+        modified=made,
+    )
+    yield from _between_two(diary)
     yield Meeting(
         name="tentative",
         agent=CID,
@@ -317,6 +363,22 @@ def _unusual(diary: _Diary) -> Iterator[Meeting]:
         title = "Showing: 41 Maple Street" if name == "clash-1" else "Listing talk, 9 Sunny Way"
         guest = CLIENTS[4] if name == "clash-1" else CLIENTS[7]
         yield Meeting(name=name, agent=BOB, title=title, start=start, lasts=HOUR, clients=(guest,), modified=made)
+
+
+def _between_two(diary: _Diary) -> Iterator[Meeting]:
+    """Yield a meeting of Ann's and the copy of it in Dee's calendar: one appointment."""
+    own = Meeting(
+        name="both-sell",
+        agent=ANN,
+        title="Ann and Dee meet the sellers",
+        start=diary.at(ANN, 15, 13),
+        lasts=HOUR,
+        clients=(CLIENTS[7],),
+        colleagues=(DEE.email,),
+        modified=diary.written,
+    )
+    copy = replace(own, name="both-sell-copy", agent=DEE, maker=ANN, organizer=ANN.email, colleagues=(ANN.email,))
+    yield from (own, copy)
 
 
 def _everyday_life(diary: _Diary) -> Iterator[Meeting]:
@@ -360,7 +422,7 @@ def _everyday_life(diary: _Diary) -> Iterator[Meeting]:
     )
 
 
-_NO_ROW: Final = ("lunch-", "team", "declined", "day-off", "old-cancel", "shared-copy")
+_NO_ROW: Final = ("lunch-", "team", "declined", "day-off", "old-cancel", "shared-copy", "both-sell-copy")
 
 
 def _rows_of(meetings: Iterable[Meeting], diary: _Diary) -> Iterator[Row]:
@@ -428,12 +490,22 @@ def _strangers(diary: _Diary) -> Iterator[Row]:
 
 
 def edited(before: Brokerage, now: datetime) -> Brokerage:
-    """Return the brokerage after people, webhooks and a flaky export have been at it, and what should be found."""
+    """Return the brokerage after people and webhooks have been at it, and what should be found.
+
+    One export breaks off, and one Google account is gone.
+    """
     work = _Work(before, _Diary(now), now - timedelta(minutes=40))
     work.in_calendars()
+    work.in_google()
     work.in_the_crm()
     work.on_both_sides()
-    return Brokerage(meetings=work.meetings, rows=work.rows, torn=frozenset({DEE.email}), expected=tuple(work.expected))
+    return Brokerage(
+        meetings=work.meetings,
+        rows=work.rows,
+        torn=frozenset({ELI.email}),
+        gone=frozenset({FAY.email}),
+        expected=tuple(work.expected),
+    )
 
 
 class _Work:
@@ -455,20 +527,47 @@ class _Work:
         )
         self._meeting(replace(self.meetings["renamed"], title="Listing talk at the office"), Kind.FIELD_DRIFT)
         self._meeting(replace(self.meetings["cancelled"], status="CANCELLED"), Kind.CANCEL_NOT_PROPAGATED)
-        self._meeting(replace(self.meetings["weekly"], skipped=(2,)), Kind.CANCEL_NOT_PROPAGATED, week=2)
         self._meeting(replace(self.meetings["cut"], kept=4))
         for week in (4, 5):
             self._expect(Kind.STALE_SERIES, CID, self.before.row("cut", week).id)
-        self._expect(Kind.ORPHAN_IN_CRM, ANN, self.before.row("vanished").id)
+        self._expect(Kind.ORPHAN_IN_CRM, CID, self.before.row("vanished").id)
         del self.meetings["vanished"]
         self._new("buyer", ANN, "New buyer: [red]first[/red] talk", self.diary.at(ANN, 5, 8))
         self._new("booked", BOB, "Intro call", self.diary.at(BOB, 6, 15), text=_CALENDLY)
         for name in ("buyer", "booked"):
-            self._expect(Kind.MISSING_IN_CRM, self.meetings[name].agent, self.meetings[name].uid)
+            self._expect(Kind.MISSING_IN_CRM, self.meetings[name].agent, self._event(name))
         self._new("broken", BOB, "Half an entry", self.diary.at(BOB, 7, 9), broken=True)
         self._expect(Kind.QUARANTINED, BOB, self.meetings["broken"].uid)
         self._expect(Kind.DOUBLE_BOOKED_AGENT, BOB, self.meetings["clash-2"].uid)
-        self._expect(Kind.COVERAGE_GAP, DEE, "")
+        self._expect(Kind.COVERAGE_GAP, ELI, "")
+        self._expect(Kind.COVERAGE_GAP, FAY, "")
+
+    def in_google(self) -> None:
+        """Do to series, guests and secrets what a provider tells in detail and an exported file only in part."""
+        weekly = self.meetings["weekly"]
+        self._meeting(replace(weekly, skipped=(2,), moved=((4, DAY),)), Kind.CANCEL_NOT_PROPAGATED, week=2)
+        self._expect(Kind.RESCHEDULE_NOT_PROPAGATED, ANN, self.before.row("weekly", 4).id)
+        private = self.meetings["private"]
+        self._meeting(replace(private, start=private.start - HOUR), Kind.RESCHEDULE_NOT_PROPAGATED)
+        self._meeting(replace(self.meetings["invited"], status="CANCELLED"), Kind.CANCEL_NOT_PROPAGATED)
+        self._meeting(replace(self.meetings["handed-over"], agent=DEE, maker=ANN))
+        self._expect(Kind.WRONG_OWNER, DEE, self.before.row("handed-over").id)
+        self._cut("course", 3)
+
+    def _cut(self, name: str, week: int) -> None:
+        """Change a series from one week on: Google ends it there and begins another one."""
+        old = self.meetings[name]
+        start = old.starts[week]
+        if not isinstance(start, datetime):
+            raise TypeError(name)
+        fresh = f"{old.id}_R{start.astimezone(UTC):%Y%m%dT%H%M%S}"
+        left = old.weeks - week
+        later = replace(old, name=f"{name}-later", start=start, weeks=left, kept=left, cut_off=fresh)
+        self._meeting(replace(old, kept=week))
+        self._meeting(replace(later, title="Second-time buyers' evening"))
+        for each in range(week, old.weeks):
+            self._expect(Kind.STALE_SERIES, old.agent, self.before.row(name, each).id)
+            self._expect(Kind.STALE_SERIES, old.agent, occurrence_key(fresh, old.starts[each]))
 
     def in_the_crm(self) -> None:
         """Do what the office does in the CRM, and what a bad import does to it."""
@@ -508,6 +607,11 @@ class _Work:
         typed = row_of(meeting, meeting.start + timedelta(minutes=3), self.at)
         self._insert(typed)
         self._expect(Kind.AMBIGUOUS, CID, meeting.uid)
+
+    def _event(self, name: str) -> str:
+        """Return what a run calls an event."""
+        meeting = self.meetings[name]
+        return meeting.id if meeting.agent.exporter == "google" else meeting.uid
 
     def _expect(self, kind: Kind, person: Person, about: str | int) -> None:
         self.expected.append(Expected(kind, person.email, str(about)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -28,7 +29,7 @@ def export(person: Person, meetings: list[Meeting], now: datetime, *, torn: bool
     """Return the calendar file of `person`; a `torn` one ends in the middle, as a download that broke off."""
     lines = ["BEGIN:VCALENDAR", *_HEADS[person.exporter], *_names(person), *_zone(person)]
     for meeting in meetings:
-        lines += _event(meeting, now)
+        lines += [*_event(meeting, now), *_moved(meeting, now)]
     lines.append("END:VCALENDAR")
     data = "".join(f"{folded}\r\n" for line in lines for folded in _folded(line)).encode()
     return data[: len(data) * 2 // 3] if torn else data
@@ -90,10 +91,20 @@ def _offset(moment: datetime) -> str:
 # ---- events ---------------------------------------------------------------------------------------------------------
 
 
-def _event(meeting: Meeting, now: datetime) -> Iterator[str]:
+def _moved(meeting: Meeting, now: datetime) -> Iterator[str]:
+    """Yield the occurrences of a series that were moved, as events of their own."""
+    for week, later in meeting.moved:
+        original = meeting.starts[week]
+        alone = replace(meeting, start=original + later, weeks=0, kept=0, skipped=(), moved=())
+        yield from _event(alone, now, original)
+
+
+def _event(meeting: Meeting, now: datetime, original: datetime | date | None = None) -> Iterator[str]:
     person = meeting.agent
     yield "BEGIN:VEVENT"
     yield f"UID:{meeting.uid}"
+    if isinstance(original, datetime):
+        yield f"RECURRENCE-ID{_at(person, original, series=True)}"
     yield f"DTSTAMP:{_utc(now)}"
     yield f"CREATED:{_utc(meeting.modified - timedelta(days=9))}"
     yield f"LAST-MODIFIED:{_utc(meeting.modified)}"

@@ -1,7 +1,11 @@
-"""Put the sample brokerage into a folder: calendar files, a CRM in SQLite, an agents file and a job file."""
+"""Put the sample brokerage into a folder: calendar files, a CRM in SQLite, agents files and a job file.
+
+With a `Workspace`, those who keep their calendar with Google are read from there; without one, all are files.
+"""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict
@@ -14,9 +18,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from reconciler.simulator.brokerage import Brokerage
+    from reconciler.simulator.brokerage import Brokerage, Person
+    from reconciler.simulator.google_workspace import Workspace
 
 JOB: Final = "sample"
+KEY: Final = "google-key.json"
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS appointments (
@@ -45,10 +51,10 @@ INSERT INTO appointments VALUES (
 """
 
 _JOB: Final = """\
-# The sample brokerage of `reconcile demo`: four agents' calendar files against one table.
+# The sample brokerage of `reconcile demo`: its agents' calendars against one table.
 name  = "sample"
 state = "sqlite:///../state.db"
-
+%(google)s
 [[source]]
 kind = "ics"
 agents = { file = "agents.csv" }
@@ -90,24 +96,53 @@ title = "Acme Realty"
 timezone = "America/Chicago"
 """
 
+_GOOGLE: Final = """
+[[source]]
+kind = "google"
+agents = { file = "google.csv" }
+auth = { service_account = "file:google-key.json", token_uri = "%(token_uri)s" }
+endpoint = "%(endpoint)s"
+"""
 
-def furnish(folder: Path) -> Path:
+
+def furnish(folder: Path, google: Workspace | None = None) -> Path:
     """Write what never changes, the job file and the agents; return the job file."""
     for name in ("calendars", "jobs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    people = [f"{person.email},../calendars/{person.name.lower()}.ics,{person.zone}" for person in PEOPLE]
-    (folder / "jobs/agents.csv").write_text("\n".join(["agent,calendar,timezone", *people]) + "\n", "utf-8")
+    files = [f"{one.email},../calendars/{one.name.lower()}.ics,{one.zone}" for one in _with_files(google)]
+    _write_lines(folder / "jobs/agents.csv", "agent,calendar,timezone", *files)
+    table = "" if google is None else _sign_up(folder, google)
     job = folder / "jobs" / f"{JOB}.toml"
-    job.write_text(_JOB, "utf-8")
+    job.write_text(_JOB % {"google": table}, "utf-8")
     return job
 
 
-def settle_in(folder: Path, brokerage: Brokerage, now: datetime) -> None:
+def _with_files(google: Workspace | None) -> tuple[Person, ...]:
+    return tuple(person for person in PEOPLE if google is None or person not in google.people)
+
+
+def _sign_up(folder: Path, google: Workspace) -> str:
+    """Write whom Google is asked about, and the key, for its owner's eyes alone; return the table of the job file."""
+    people = [f"{person.email},{person.zone}" for person in google.people]
+    _write_lines(folder / "jobs/google.csv", "agent,timezone", *people)
+    key = folder / "jobs" / KEY
+    key.touch(mode=0o600)
+    key.write_text(json.dumps(google.server.service_account_info(), indent=2) + "\n", "utf-8")
+    return _GOOGLE % {"token_uri": google.server.token_uri, "endpoint": google.server.url}
+
+
+def _write_lines(path: Path, *lines: str) -> None:
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def settle_in(folder: Path, brokerage: Brokerage, now: datetime, google: Workspace | None = None) -> None:
     """Make calendars and CRM say what `brokerage` says; rows that are right already are not touched."""
-    for person in PEOPLE:
+    for person in _with_files(google):
         torn = person.email in brokerage.torn
         content = export(person, brokerage.of(person), now, torn=torn)
         (folder / "calendars" / f"{person.name.lower()}.ics").write_bytes(content)
+    if google is not None:
+        google.say(brokerage)
     with closing(sqlite3.connect(folder / "crm.db")) as connection, connection:
         connection.execute(_TABLE)
         _match_rows(connection, brokerage)

@@ -115,7 +115,7 @@ def test_quiet_says_nothing_while_nobody_is_needed(
 
 def test_one_agent_can_be_looked_at_alone(reconcile: Reconcile, capsys: pytest.CaptureFixture[str]) -> None:
     assert reconcile("run", "--only", "cid@acme.example") == 0
-    assert "1 of 4 calendars seen" in capsys.readouterr().out
+    assert "1 of 6 calendars seen" in capsys.readouterr().out
     assert reconcile("run", "--only", "nobody@acme.example") == 2
     assert "names no agent of this job" in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_a_refused_plan_is_consented_to_by_its_digest(
     [command] = [line.strip() for line in said.splitlines() if "--approve" in line]
     assert command.startswith("reconcile run sample --approve ")
     assert reconcile(*command.split()[1:]) == 5  # applied; one calendar is still not seen
-    assert "6 changes applied" in capsys.readouterr().out
+    assert "9 changes applied" in capsys.readouterr().out
     assert len(office.rows(place)) == len(before) + 2
 
 
@@ -213,15 +213,15 @@ def test_status_knows_fresh_late_blind_and_new(
         return [one["state"] for one in json.loads(capsys.readouterr().out)["calendars"]]
 
     later = NOW
-    assert states() == ["new"] * 4
+    assert states() == ["new"] * 6
     reconcile("run")
-    assert states() == ["fresh"] * 4
+    assert states() == ["fresh"] * 6
     later = NOW.replace(day=24)
-    assert states() == ["late"] * 4
+    assert states() == ["late"] * 6
     edit(place)
     reconcile("run")
     later = NOW
-    assert states() == ["fresh", "fresh", "fresh", "blind"]
+    assert states() == [*["fresh"] * 4, "blind", "fresh"]
 
 
 def test_status_tells_a_person_what_is_wrong_first(
@@ -233,8 +233,8 @@ def test_status_tells_a_person_what_is_wrong_first(
     capsys.readouterr()
     assert reconcile("status") == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("sample: calendars 1 blind, 3 fresh; 24 open findings (1 critical")
-    assert said[3].startswith("  blind  dee@acme.example")
+    assert said[0].startswith("sample: calendars 1 blind, 5 fresh; 33 open findings (1 critical")
+    assert said[3].startswith("  blind  eli@acme.example")
     assert "partial  exit 5" in "\n".join(said)
 
 
