@@ -131,11 +131,15 @@ def demo(
         Path | None,
         typer.Option("--dir", metavar="FOLDER", help="Where to make the sample brokerage; default: a new folder."),
     ] = None,
+    *,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Keep the stand-in for Google until Ctrl-C, for other programs too.")
+    ] = False,
 ) -> int:
     """Make a sample brokerage on this machine and run the whole job against it."""
     from reconciler.cli import demonstration
 
-    return demonstration.demo(context.obj, folder)
+    return demonstration.demo(context.obj, folder, serve=serve)
 
 
 @state.command(epilog=COMMON)

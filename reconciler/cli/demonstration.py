@@ -1,13 +1,14 @@
-"""`reconcile demo`: a sample brokerage in a folder of its own, and the whole job against it.
+"""`reconcile demo`: a sample brokerage in a folder of its own, a stand-in for Google, and the whole job against both.
 
 Both sides agree first; then people edit, and the job runs three times: dry, in earnest, and once more to find nothing
-left to write.
+left to write. All of it happens in the demo's own time. With `--serve` the stand-in stays, for other programs too.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,9 +17,10 @@ from reconciler.cli import logs, running, screen
 from reconciler.cli.world import Format, Named
 from reconciler.errors import UsageError
 from reconciler.model import Outcome, Remedy
+from reconciler.report.words import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     from reconciler.cli.world import Call
@@ -26,25 +28,76 @@ if TYPE_CHECKING:
     from reconciler.model import Finding
     from reconciler.report.build import Look
     from reconciler.result import Result
+    from reconciler.simulator.google_workspace import Workspace
 
 EARLIER: Final = timedelta(hours=2)
 """How long ago both sides agreed, in the demo's own time."""
+
+FRESH: Final = timedelta(minutes=35)
+"""How long ago somebody had a first look, five minutes after people edited."""
 
 REPORT: Final = "report.txt"
 STEPS: Final = ("agree", "dry run", "run", "run again")
 
 
-def demo(call: Call, folder: Path | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One run of the demo: what it came to, how that is shown, and how often it asked Google about calendars."""
+
+    result: Result
+    look: Look
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """The four acts of `STEPS`, and the look that somebody had before the edits had settled."""
+
+    acts: list[Act]
+    early: Act
+
+
+def demo(call: Call, folder: Path | None, *, serve: bool = False) -> int:
     """Make the sample brokerage, run the job against it, and say what was found and where everything is."""
+    from reconciler.simulator.google_workspace import Workspace
+
     place = _place(call, folder)
     logs.configure(call.common, call.world.clock)
-    runs, look = perform(call, place)
-    (place / REPORT).write_text(_report(runs, look), "utf-8")
-    if call.common.format is Format.JSON:
-        screen.write_json({"runs": [run.to_json() for run in runs], "report": str(place / REPORT)})
-    elif not call.common.quiet:
-        screen.write("\n".join(_story(runs, place)))
+    with Workspace(call.world.clock) as google:
+        play = perform(call, place, google)
+        (place / REPORT).write_text(_report(play), "utf-8")
+        if serve:
+            _serve(call, play, place, google)
+        else:
+            _show(call, play, place, None)
     return 0
+
+
+def _serve(call: Call, play: Play, place: Path, google: Workspace) -> None:
+    """Show how it went, and keep the stand-in until somebody ends this process."""
+    from reconciler.cli.serving import until_stopped
+
+    google.live(call.world.clock)
+    with until_stopped() as wait:
+        _show(call, play, place, _way_in(place, google))
+        wait()
+
+
+def _way_in(place: Path, google: Workspace) -> dict[str, str]:
+    """Return what another program needs to be told to talk to the stand-in."""
+    from reconciler.simulator.office import KEY
+
+    key_file = str(place / "jobs" / KEY)
+    return {"endpoint": google.server.url, "token_uri": google.server.token_uri, "key_file": key_file}
+
+
+def _show(call: Call, play: Play, place: Path, way_in: dict[str, str] | None) -> None:
+    if call.common.format is Format.JSON:
+        runs = [act.result.to_json() for act in play.acts]
+        screen.write_json({"runs": runs, "report": str(place / REPORT)} | ({"google": way_in} if way_in else {}))
+    elif way_in or not call.common.quiet:
+        story = [] if call.common.quiet else list(_story(play, place))
+        screen.write("\n".join([*story, *_stand_in(way_in)]))
 
 
 def _place(call: Call, folder: Path | None) -> Path:
@@ -57,21 +110,26 @@ def _place(call: Call, folder: Path | None) -> Path:
     return place
 
 
-def perform(call: Call, place: Path) -> tuple[list[Result], Look]:
-    """Run the four acts of the demo in `place`; return their results and how they are shown."""
+def perform(call: Call, place: Path, google: Workspace) -> Play:
+    """Run the acts of the demo in `place`; return what they came to and how it is shown."""
     from reconciler.config import load
     from reconciler.simulator import brokerage, office
 
     now = call.world.clock()
-    job = load(office.furnish(place), {})
+    job = load(office.furnish(place, google), {})
+
+    def act(at: datetime, *, dry_run: bool = False) -> Act:
+        google.live(lambda: at)
+        before = len(google.server.requests())
+        result, look = _run(call, job, at, dry_run=dry_run)
+        return Act(result, look, len(google.server.requests()) - before)
+
     quiet_day = brokerage.agreed(now)
-    office.settle_in(place, quiet_day, now - EARLIER)
-    agreed, _ = _run(call, job, now - EARLIER, dry_run=False)
-    office.settle_in(place, brokerage.edited(quiet_day, now), now)
-    dry, _ = _run(call, job, now, dry_run=True)
-    applied, _ = _run(call, job, now, dry_run=False)
-    again, look = _run(call, job, now, dry_run=False)
-    return [agreed, dry, applied, again], look
+    office.settle_in(place, quiet_day, now - EARLIER, google)
+    agreed = act(now - EARLIER)
+    office.settle_in(place, brokerage.edited(quiet_day, now), now, google)
+    early = act(now - FRESH, dry_run=True)
+    return Play([agreed, act(now, dry_run=True), act(now), act(now)], early)
 
 
 def _run(call: Call, job: Job, now: datetime, *, dry_run: bool) -> tuple[Result, Look]:
@@ -85,31 +143,35 @@ def _run(call: Call, job: Job, now: datetime, *, dry_run: bool) -> tuple[Result,
     return running.for_people(result, setup, call.common), running.look_of(setup, Named(job, job.name).word)
 
 
-def _report(runs: Iterable[Result], look: Look) -> str:
+def _report(play: Play) -> str:
     from reconciler.report.build import build
     from reconciler.report.render import plain
 
-    acts = (f"==== {step.upper()} ====\n\n{plain(build(run, look))}" for step, run in zip(STEPS, runs, strict=True))
-    return "\n".join(acts)
+    parts = zip(STEPS, play.acts, strict=True)
+    return "\n".join(f"==== {step.upper()} ====\n\n{plain(build(act.result, act.look))}" for step, act in parts)
 
 
 # ---- the story ------------------------------------------------------------------------------------------------------
 
 
-def _story(runs: list[Result], place: Path) -> Iterator[str]:
-    agreed, dry, applied, again = runs
-    yield f"A sample brokerage: 4 agents' calendar files, 1 CRM table, in {place}"
+def _story(play: Play, place: Path) -> Iterator[str]:
+    agreed, dry, applied, again = (act.result for act in play.acts)
+    yield f"A sample brokerage in {place}"
+    yield _parts(agreed)
     yield ""
     yield f"1. Both sides agree      {_appointments(agreed)}"
-    yield "2. People edit           calendars, CRM, and one calendar export that breaks off"
+    yield "2. People edit           calendars and CRM; one export breaks off, one Google account is gone"
+    yield f"   five minutes later    {_planned(play.early.result)} planned: what is so fresh is left to the webhooks"
     yield f"3. reconcile --dry-run   {len(dry.findings)} findings, {_planned(dry)} planned, nothing written"
     yield f"4. reconcile run         {_done(applied)} written, exit {applied.exit_code}: {_because(applied)}"
     yield f"5. reconcile run         {_planned(again)} planned, {_done(again)} written: nothing is done twice"
     yield ""
+    yield from _google(play)
+    yield ""
     yield f"{'found':<28}{'how many':>8}  what became of it"
     yield from _kinds(dry, applied)
     yield ""
-    yield f"NOT SEEN: {'; '.join(sorted(str(one.why) for one in applied.calendars if not one.observed))}"
+    yield from (f"NOT SEEN: {one.agent}: {one.why}" for one in applied.calendars if not one.observed)
     yield "What those calendars hold was left alone."
     yield ""
     yield "To look around:"
@@ -117,6 +179,30 @@ def _story(runs: list[Result], place: Path) -> Iterator[str]:
     yield "    reconcile status sample"
     yield f"    reconcile explain {_interesting(again)} --job sample"
     yield f"    less {REPORT}"
+    yield ""
+
+
+def _parts(result: Result) -> str:
+    sources = Counter(one.source for one in result.calendars)
+    agents = len({one.agent for one in result.calendars})
+    return f"{agents} agents: {sources['google']} Google calendars, {sources['ics']} calendar files; 1 CRM table"
+
+
+def _google(play: Play) -> Iterator[str]:
+    whole, *others = (act.asked for act in play.acts)
+    later = [play.early.asked, *others]
+    times = " + ".join(str(count) for count in later)
+    yield f"Google was asked {whole + sum(later)} times: {whole} for whole calendars, {times} for what had changed."
+    yield "It was asked to change nothing, and to tell nobody."
+
+
+def _stand_in(way_in: dict[str, str] | None) -> Iterator[str]:
+    """Say where the stand-in is, or that it is no more."""
+    if way_in is None:
+        yield "The stand-in for Google has stopped. `reconcile demo --serve` keeps it, for another run or program."
+        return
+    yield "The stand-in for Google goes on until Ctrl-C. This is what another program has to know:"
+    yield from (f"    {name:<10} {value}" for name, value in way_in.items())
 
 
 def _appointments(result: Result) -> str:
@@ -133,7 +219,8 @@ def _done(result: Result) -> int:
 
 
 def _because(result: Result) -> str:
-    return "one calendar was not seen" if result.exit_code else "all is well"
+    unseen = sum(1 for one in result.calendars if not one.observed)
+    return f"{plural(unseen, 'calendar')} not seen" if unseen else "all is well"
 
 
 def _kinds(dry: Result, applied: Result) -> Iterator[str]:
