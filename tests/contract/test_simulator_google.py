@@ -243,6 +243,17 @@ def test_occurrences_keep_their_hour_over_the_change_of_clocks(server: GoogleSim
     assert all("recurrence" not in item for item in items)
 
 
+def test_an_hour_that_the_clocks_skip_is_the_next_one(server: GoogleSimulator, ann: Client) -> None:
+    at = {"start": {"dateTime": "2026-03-07T02:30:00", "timeZone": CHICAGO}}
+    at |= {"end": {"dateTime": "2026-03-07T03:00:00", "timeZone": CHICAGO}}
+    server.calendar(ANN).insert(weekly("RRULE:FREQ=DAILY;COUNT=3") | at)
+    assert [item["start"]["dateTime"] for item in ann.page(singleEvents=True)["items"]] == [
+        "2026-03-07T02:30:00-06:00",
+        "2026-03-08T03:30:00-05:00",
+        "2026-03-09T02:30:00-05:00",
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "days"),
     [

@@ -381,6 +381,13 @@ def test_pages_can_be_empty_or_small(server: GoogleSimulator, ann: Client) -> No
     assert [item["id"] for page in pages for item in page["items"]] == made
 
 
+def test_an_empty_page_may_come_before_nothing_at_all(server: GoogleSimulator, ann: Client) -> None:
+    server.faults.add(Fault(what=Harm.EMPTY_PAGE, times=2))
+    pages = ann.walk()
+    assert [len(page["items"]) for page in pages] == [0, 0, 0]
+    assert ["nextSyncToken" in page for page in pages] == [False, False, True]
+
+
 def test_something_can_happen_meanwhile(server: GoogleSimulator, ann: Client) -> None:
     calendar = server.calendar(ANN)
     server.faults.add(Fault(what=Harm.NONE, nth=[2], meanwhile=lambda: calendar.insert(timed(MONDAY, id="abcde"))))
