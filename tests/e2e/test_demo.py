@@ -266,6 +266,14 @@ def test_the_demo_tells_its_story_and_leaves_a_report(tmp_path: Path, capsys: py
     assert "New buyer: [red]first[/red] talk" in report
 
 
+def test_one_can_look_around_when_the_stand_in_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo(tmp_path, "--dir", "box") == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    reconcile ")]
+    assert [words[1] for words in said] == ["status", "explain"]
+    for _, *words in said:
+        assert entry.call(words, World(environ={}, cwd=tmp_path / "box", clock=lambda: MOMENTS[0])) == 0
+
+
 def test_the_demo_speaks_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo(tmp_path, "--dir", "box", "--format", "json") == 0
     said = json.loads(capsys.readouterr().out)
