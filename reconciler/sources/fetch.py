@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -48,6 +49,7 @@ _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:
 _PRIVATE = tuple(
     map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
+_BROKEN_OFF = (urllib3.exceptions.ProtocolError, HTTPException, ConnectionError)
 _MOVED = {301, 302, 303, 307, 308}
 _ANSWERS = {
     401: "asks for a login (HTTP 401): its address may have been reset",
@@ -155,7 +157,7 @@ def why_broken(error: Exception) -> str:
         return "could not be reached"
     if any(issubclass(kind, (TimeoutError, urllib3.exceptions.TimeoutError)) for kind in chain):
         return "did not answer in time"
-    if any(issubclass(kind, urllib3.exceptions.ProtocolError) for kind in chain):
+    if any(issubclass(kind, _BROKEN_OFF) for kind in chain):
         return "broke off in the middle of its answer"
     if isinstance(error, zlib.error):
         return "sent an answer whose compression is broken"

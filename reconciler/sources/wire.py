@@ -14,10 +14,13 @@ import time
 import weakref
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from reconciler import __version__
 from reconciler.sources import Caps
@@ -31,10 +34,8 @@ CONNECT = 10.0  # seconds for a connection
 READ = 30.0  # seconds without a byte
 LEAST = 0.1  # a socket's time is never nothing
 CHUNK = 64 * 1024
-HOSTS = 4  # a provider's: its interface, its tokens, what signs for it, the machine's own credential
 # Google compresses only for a client that also says so in its name.
 ALWAYS = {"accept-encoding": "gzip", "user-agent": f"reconciler/{__version__} (gzip)"}
-ONCE = urllib3.Retry(total=False)
 _OURS = {"content-length", *ALWAYS}
 
 
@@ -47,14 +48,23 @@ class Answer:
     body: bytes = field(repr=False)
 
 
+class _Kept:
+    """The connections of one thread, by origin. They end with it."""
+
+    def __init__(self) -> None:
+        self.open: dict[tuple[str, str], HTTPConnection] = {}
+        weakref.finalize(self, _hang_up, self.open)
+
+
 class _Local(threading.local):
-    pools: urllib3.PoolManager | None = None
+    kept: _Kept | None = None
 
 
 class Wire:
     """The connections of one source: kept alive, each thread with its own, all with one TLS context.
 
-    `tls` stands in for the system's certificates.
+    `tls` stands in for the system's certificates. A pool of connections would do too, but it spells each URL anew, one
+    character after the other: most of what a request costs here.
     """
 
     def __init__(self, *, caps: Caps | None = None, tls: ssl.SSLContext | None = None) -> None:
@@ -62,55 +72,72 @@ class Wire:
         self._tls = tls or ssl.create_default_context()  # 20 ms of CPU each: made once, not once a thread
         self._local = _Local()
         self._lock = threading.Lock()
-        self._all: weakref.WeakSet[urllib3.PoolManager] = weakref.WeakSet()
+        self._all: weakref.WeakSet[_Kept] = weakref.WeakSet()
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, seconds: float = math.inf
     ) -> Answer:
         """Send a request once and return the answer whole, within about `seconds`. Raises TransientError."""
         until = time.monotonic() + min(seconds, self._caps.seconds)
+        sent = {**{name: value for name, value in headers.items() if name.lower() not in _OURS}, **ALWAYS}
         try:
-            answer = self._pools().urlopen(
-                method,
-                url,
-                body=body,
-                headers={**{name: value for name, value in headers.items() if name.lower() not in _OURS}, **ALWAYS},
-                retries=ONCE,
-                redirect=False,
-                timeout=urllib3.Timeout(connect=_within(seconds, CONNECT), read=_within(seconds, READ)),
-                preload_content=False,
-                decode_content=False,
-            )
-            return self._whole(answer, until)
+            target = urlsplit(url)
+            path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
+            with self._connection(target, seconds) as connection:
+                connection.request(method, path, body, sent, preload_content=False, decode_content=False)
+                return self._whole(connection.getresponse(), until)
         except FetchError as error:
             raise TransientError(str(error)) from None
         except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError, zlib.error) as error:
             raise TransientError(why_broken(error)) from None
 
     def close(self) -> None:
-        """Close all connections that no request is using."""
+        """Close all connections."""
         with self._lock:
-            pools = list(self._all)
-        for each in pools:
-            each.clear()
+            everybody = list(self._all)
+        for kept in everybody:
+            _hang_up(kept.open)
 
-    def _pools(self) -> urllib3.PoolManager:
-        pools = self._local.pools
-        if pools is None:
-            pools = self._local.pools = urllib3.PoolManager(HOSTS, maxsize=1, ssl_context=self._tls)
+    @contextmanager
+    def _connection(self, target: SplitResult, seconds: float) -> Iterator[HTTPConnection]:
+        """Hand out this thread's connection; unless all goes well it is closed, for there may be more to come."""
+        connection = self._kept(target)
+        try:
+            if not connection.is_connected:  # also when the server hung up since
+                connection.close()
+                connection.timeout = _within(seconds, CONNECT)
+                connection.connect()
+            connection.timeout = _within(seconds, READ)
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+
+    def _kept(self, target: SplitResult) -> HTTPConnection:
+        kept = self._local.kept
+        if kept is None:
+            kept = self._local.kept = _Kept()
             with self._lock:
-                self._all.add(pools)
-        return pools
+                self._all.add(kept)
+        origin = (target.scheme, target.netloc)
+        if origin not in kept.open:
+            kept.open[origin] = self._new(target)
+        return kept.open[origin]
+
+    def _new(self, target: SplitResult) -> HTTPConnection:
+        host = target.hostname or ""
+        if target.scheme == "https":
+            return HTTPSConnection(host, target.port or 443, ssl_context=self._tls)
+        return HTTPConnection(host, target.port or 80)
 
     def _whole(self, answer: BaseHTTPResponse, until: float) -> Answer:
-        """Read an answer to its end; a connection that still has some of it in it is not used again."""
-        try:
-            body = b"".join(_bounded(_unpacked(answer, until), self._caps.bytes))
-        except BaseException:
-            answer.close()
-            raise
-        answer.release_conn()
+        body = b"".join(_bounded(_unpacked(answer, until), self._caps.bytes))
         return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+
+
+def _hang_up(connections: dict[tuple[str, str], HTTPConnection]) -> None:
+    for connection in list(connections.values()):
+        connection.close()
 
 
 def _within(seconds: float, most: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import socket
 import ssl
 import threading
 import zlib
@@ -349,10 +350,10 @@ def test_a_name_without_address_is_unreachable() -> None:
     assert failure(replace(FETCHER, resolve=lambda *_: []), "https://calendars.example/") == "has no address"
 
 
-def test_a_port_nobody_listens_on_is_unreachable(server: Server) -> None:
-    url = server.url
-    server.server_close()
-    assert failure(FETCHER, url).startswith("could not be reached")
+def test_a_port_nobody_listens_on_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        port = closing.getsockname()[1]
+    assert failure(FETCHER, f"http://127.0.0.1:{port}/{SECRET}.ics") == "could not be reached"
 
 
 # ---- encryption -----------------------------------------------------------------------------------------------------
