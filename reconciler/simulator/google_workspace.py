@@ -54,10 +54,8 @@ class Workspace:
         own = {name: meeting for name, meeting in brokerage.meetings.items() if self._is_edited_here(meeting)}
         now = self._clock
         for name, meeting in own.items():
-            before = self._said.get(name)
-            if before != meeting:
-                self.live(_stopped(meeting.modified))
-                self._edit(before, meeting, own)
+            self.live(_stopped(meeting.modified))
+            self._edit(self._said.get(name), meeting, own)
         self.live(now)
         self._said = own
         for person in self.people:
