@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from reconciler.model import Calendar, Outcome
+from reconciler.model import Absence, Calendar, Outcome, Tombstone
 from reconciler.simulator.google import Fault, Harm
 from reconciler.sources.answers import ProviderError
 from reconciler.sources.claims import claim
@@ -30,8 +30,8 @@ def test_case_7_a_delete_that_finds_the_event_deleted_succeeded_and_reads_nothin
     event = google.made()
     google.meanwhile(lambda: google.remove(event.id))
     assert google.cancel(event.id).outcome is Outcome.ALREADY
-    assert [entry.status for entry in google.server.requests() if entry.method == "DELETE"] == [410]
-    assert all(entry.method != "GET" or entry.path.endswith(event.id) for entry in google.server.requests())
+    asked = [(entry.method, entry.status) for entry in google.server.requests()]
+    assert asked == [("POST", 200), ("GET", 200), ("DELETE", 410)]
 
 
 def test_case_22_an_insert_accepted_without_an_answer_commits_once_and_is_adopted(google: GoogleDesk) -> None:
@@ -190,6 +190,24 @@ def test_an_event_of_ours_that_was_made_a_series_is_a_conflict(google: GoogleDes
     google.ann.patch(event.id, {"recurrence": ["RRULE:FREQ=WEEKLY"]})
     assert google.create().outcome is Outcome.CONFLICT
     assert google.cancel(event.id).outcome is Outcome.FAILED
+
+
+def test_a_create_that_is_lost_where_ours_already_was_is_not_called_done(google: GoogleDesk) -> None:
+    event = google.made()
+    google.retitle(event.id, "Second viewing")
+    before = google.everything()
+    google.lose(carried_out=False)
+    wrote = google.create()
+    assert (wrote.outcome, "title" in wrote.why) == (Outcome.ALREADY, True)
+    assert google.everything() == before
+
+
+def test_an_answer_that_an_event_was_deleted_is_evidence_also_when_it_is_only_read(google: GoogleDesk) -> None:
+    event = google.made()
+    google.server.faults.add(Fault(method="GET", status=410, reason="deleted"))
+    assert google.writer.find(google.calendar, event.id) == Tombstone(event.id, Absence.GONE)
+    assert google.cancel(event.id).outcome is Outcome.ALREADY
+    assert google.update(event.id, LATER).outcome is Outcome.CONFLICT
 
 
 def test_an_access_that_is_lost_between_reading_and_writing_is_no_removal(google: GoogleDesk) -> None:
