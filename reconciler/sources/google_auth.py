@@ -15,6 +15,7 @@ import orjson
 
 from reconciler.config import GoogleAuth, Secret, WrongError, permitted
 from reconciler.errors import ConfigError, Problem
+from reconciler.quota import forever
 from reconciler.sources.answers import ParkedError, ProviderError
 from reconciler.sources.google_grants import (
     EXCHANGE,
@@ -44,11 +45,6 @@ METADATA_VARIABLE: Final = "GCE_METADATA_HOST"  # as google-auth calls it
 
 _KEY_KIND: Final = "service_account"
 _ELSEWHERE: Final = {"credential_source", "executable", "service_account_impersonation_url"}
-
-
-def forever() -> float:
-    """Be as patient as can be."""
-    return math.inf
 
 
 class Tokens(Protocol):

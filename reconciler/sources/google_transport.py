@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 import orjson
 
 from reconciler.model import Calendar
-from reconciler.quota import Quota, Scope
+from reconciler.quota import Quota, Scope, forever
 from reconciler.sources.answers import DeniedError, ExpiredTokenError, TransientError
-from reconciler.sources.google_auth import Tokens, forever
+from reconciler.sources.google_auth import Tokens
 from reconciler.sources.google_faults import Asked, fault
 from reconciler.sources.wire import Wire
 

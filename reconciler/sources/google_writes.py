@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.errors import AccessError
 from reconciler.model import Absence, Calendar, Event, Fields, Outcome, Tombstone
+from reconciler.quota import forever
 from reconciler.sources import Wrote
 from reconciler.sources import google_bodies as bodies
 from reconciler.sources.answers import (
@@ -27,7 +28,6 @@ from reconciler.sources.answers import (
     TransientError,
 )
 from reconciler.sources.claims import GENERATIONS, Claim
-from reconciler.sources.google_auth import forever
 from reconciler.sources.google_bodies import Body, UnfitError
 from reconciler.sources.google_events import Item, Reading, Sort, event_of, is_cancelled, sort_of
 from reconciler.sources.google_transport import Target, WritableGoogleCalendar

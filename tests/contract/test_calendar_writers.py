@@ -16,12 +16,11 @@ import orjson
 import pytest
 
 from reconciler.model import Absence, Agent, Calendar, Event, Fields, Outcome, Tombstone, rfc3339
-from reconciler.quota import Quota, budget_for
+from reconciler.quota import Quota, budget_for, forever
 from reconciler.simulator.google import READ, WRITE, Fault, GoogleSimulator, Harm
 from reconciler.sources import CalendarWriter, Wrote
 from reconciler.sources.answers import ProviderError
 from reconciler.sources.claims import GENERATIONS, Claim, claim
-from reconciler.sources.google_auth import forever
 from reconciler.sources.google_transport import WritableGoogleCalendar
 from reconciler.sources.google_writes import GoogleWriter
 from reconciler.sources.wire import Answer, Wire
