@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
 from contextlib import contextmanager
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,20 +15,26 @@ ENDINGS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def until_stopped() -> Iterator[Callable[[], object]]:
-    """Give what waits until this process is asked to end; from the first line on, not only while it is called.
+def until_stopped() -> Iterator[Callable[[], int]]:
+    """Give what waits until this process is asked to end, and says how: from its first line on.
 
     Only for the main thread, which is where signals arrive.
     """
-    # A signal may come while its waiter is half asleep: an Event would then wait for a lock of its own, for ever.
-    asked: SimpleQueue[int] = SimpleQueue()
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        asked.put(number)
-
-    before = {number: signal.signal(number, stop) for number in ENDINGS}
+    # A handler in Python runs between two of its steps: one that had to wake a wait which is about to begin would come
+    # too late, for ever. What the interpreter itself writes down at the signal's arrival is there to be read.
+    reading, writing = socket.socketpair()
+    writing.settimeout(0)
+    told = signal.set_wakeup_fd(writing.fileno())
+    before = {number: signal.signal(number, _heard) for number in ENDINGS}
     try:
-        yield asked.get
+        yield lambda: reading.recv(1)[0]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(told)
+        reading.close()
+        writing.close()
+
+
+def _heard(_number: int, _frame: FrameType | None) -> None:
+    """Keep the signal from doing what it does otherwise."""
