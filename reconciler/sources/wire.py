@@ -69,7 +69,7 @@ class Wire:
 
     def __init__(self, *, caps: Caps | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._caps = caps or Caps()
-        self._tls = tls or ssl.create_default_context()  # 20 ms of CPU each: made once, not once a thread
+        self._tls = tls
         self._local = _Local()
         self._lock = threading.Lock()
         self._all: weakref.WeakSet[_Kept] = weakref.WeakSet()
@@ -127,8 +127,14 @@ class Wire:
     def _new(self, target: SplitResult) -> HTTPConnection:
         host = target.hostname or ""
         if target.scheme == "https":
-            return HTTPSConnection(host, target.port or 443, ssl_context=self._tls)
+            return HTTPSConnection(host, target.port or 443, ssl_context=self._context())
         return HTTPConnection(host, target.port or 80)
+
+    def _context(self) -> ssl.SSLContext:
+        """Return the one TLS context: 20 ms of CPU and all authorities' certificates, made once, and when needed."""
+        with self._lock:
+            self._tls = self._tls or ssl.create_default_context()
+            return self._tls
 
     def _whole(self, answer: BaseHTTPResponse, until: float) -> Answer:
         body = b"".join(_bounded(_unpacked(answer, until), self._caps.bytes))

@@ -271,6 +271,26 @@ def test_certificates_are_verified(wire: Wire, tmp_path: Path) -> None:
         assert failure(trusting, server.url) == "has a certificate or an encryption that is not accepted"
 
 
+def test_certificates_are_loaded_once_and_only_where_tls_is_spoken(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    trusted, serving = authority.trusted(), authority.serving("127.0.0.1")
+    loaded: list[ssl.SSLContext] = []
+
+    def load() -> ssl.SSLContext:
+        loaded.append(trusted)
+        return trusted
+
+    monkeypatch.setattr(ssl, "create_default_context", load)
+    with Server() as plain:
+        send(wire, plain.url)
+    assert not loaded
+    with Server(tls=serving) as server, ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: send(wire, server.url), range(8)))
+    assert len(loaded) == 1
+
+
 def test_no_log_has_a_token_and_none_above_debug_an_address(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with Server() as server:
