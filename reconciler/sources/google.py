@@ -180,7 +180,8 @@ class GoogleSource:
 
     def _fetch_masters(self, request: PullRequest, walked: Walked) -> None:
         """Fetch the series of exceptions that came without it; one that can't be had leaves them as they are."""
-        orphans = walked.exceptions.keys() - walked.series.keys() - walked.cancelled.keys()
+        told = walked.series.keys() | walked.cancelled.keys()
+        orphans = (walked.exceptions.keys() | _known_gone(walked, request)) - told
         for series in sorted(orphans)[:LOOK_UPS]:
             try:
                 item = self._get(request, series)
@@ -291,6 +292,15 @@ def _pull(
         rules=told.rules,
         pending=pending,
     )
+
+
+def _known_gone(walked: Walked, request: PullRequest) -> set[str]:
+    """Return the series of cancelled occurrences that were known: their rule tells whether that is evidence."""
+    return {
+        series
+        for series, originals in walked.gone.items()
+        if any(occurrence_key(series, original) in request.known for original in originals)
+    }
 
 
 def _spans(listed: Walked, request: PullRequest) -> tuple[dict[str, Span], set[str]]:

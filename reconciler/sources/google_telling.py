@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 
 from reconciler import text
 from reconciler.model import Absence, Event, Tombstone, Window
 from reconciler.normalise import occurrence_key
 from reconciler.sources import PullRequest
-from reconciler.sources.appointments import BROKEN, STEPS
+from reconciler.sources.appointments import BROKEN, STEPS, originals
 from reconciler.sources.google_events import (
     Item,
     Series,
@@ -52,17 +51,6 @@ def series_in(name: str) -> str | None:
     """Return the series of an occurrence by its name in the mirror; None for a single event."""
     found = _OCCURRENCE.fullmatch(name)
     return found[1] if found else None
-
-
-def _originals(names: Iterable[str]) -> Iterator[tuple[str, Moment]]:
-    """Yield series and original start of the occurrences among these names."""
-    for name in names:
-        if found := _OCCURRENCE.fullmatch(name):
-            try:
-                moment = datetime.strptime(found[2] + (found[3] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-            except ValueError:
-                continue
-            yield found[1], moment if found[3] else moment.date()
 
 
 class Teller:
@@ -162,12 +150,14 @@ class Teller:
         self.told.rules[name] = _with_exceptions(series, changed, gone).to_text()
 
     def _alone(self, name: str, changed: dict[Moment, Item], gone: set[Moment], walked: Walked) -> None:
-        """Take the exceptions of a series that nobody knows as they are; one that matters asks for a whole read."""
-        if not self._whole and any(self._matters(name, original, walked) for original in changed):
+        """Take the exceptions of a series that nobody knows as they are; one that matters asks for a whole read.
+
+        Whether a cancelled one was called off, or went with a rule that changed, is not known: that is no evidence.
+        """
+        keys = {occurrence_key(name, original) for original in gone} & self._request.known
+        if not self._whole and (keys or any(self._matters(name, original, walked) for original in changed)):
             raise UnknownSeriesError(name)
-        for original in gone:
-            key = occurrence_key(name, original)
-            self.told.tombstones[key] = Tombstone(key, Absence.EXCLUDED)
+        self.told.tombstones |= {key: Tombstone(key, Absence.UNSEEN) for key in keys}
 
     def _matters(self, name: str, original: Moment, walked: Walked) -> bool:
         item = walked.exceptions[name][original]
@@ -194,9 +184,7 @@ class Teller:
 
     def _known_originals(self) -> dict[str, set[Moment]]:
         if self._wanted is None:
-            self._wanted = {}
-            for series, original in _originals(self._request.known):
-                self._wanted.setdefault(series, set()).add(original)
+            self._wanted = originals(self._request.known)
         return self._wanted
 
 

@@ -235,6 +235,14 @@ def test_a_changed_occurrence_of_a_series_never_read_asks_for_a_whole_read() -> 
         tell(changed(9, 10))
 
 
+def test_a_cancelled_occurrence_of_a_series_never_read_is_no_evidence() -> None:
+    with pytest.raises(UnknownSeriesError):
+        tell(cancelled(9), known=frozenset(MONDAYS))
+    told = tell(cancelled(9), whole=True, known=frozenset(MONDAYS))
+    assert [stone.absence for stone in told.tombstones.values()] == [Absence.UNSEEN]
+    assert not tell(cancelled(9)).tombstones
+
+
 def test_one_that_lies_outside_and_was_never_known_does_not() -> None:
     far = single("m_x", 9)
     far["start"] = {"dateTime": "2019-03-09T10:00:00-05:00"}
