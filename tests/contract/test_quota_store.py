@@ -175,14 +175,21 @@ from reconciler.store.quota import Bucket, Draw, withdraw
 engine = open_engine(sys.argv[1])
 bucket = Bucket("minute", capacity=20, rate=0.5)
 print(sum(withdraw(engine, "google", [Draw(bucket)], want=2, now=float(sys.argv[2])).granted for _ in range(30)))
+engine.dispose()
 """
 
 
 def test_processes_of_their_own_share_the_budget(url: str, opened: Open) -> None:
     opened()
     command = [sys.executable, "-W", "error", "-c", PROCESS, url, str(NOW)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert sum(int(process.communicate()[0]) for process in running) == 20
+
+    def run(_: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(3) as threads:
+        runs = list(threads.map(run, range(3)))
+    assert [each.stderr for each in runs] == [""] * 3
+    assert sum(int(each.stdout) for each in runs) == 20
 
 
 def test_no_agent_is_named_in_the_ledger(opened: Open) -> None:

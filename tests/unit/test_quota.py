@@ -674,6 +674,23 @@ def test_a_probe_that_is_refused_opens_the_circuit_again(clock: Clock, wire: Wir
         ours.call(wire, agent=BOB, patience=lambda: 5.0)
 
 
+def test_a_refused_probe_is_enough_when_what_led_to_it_is_long_ago(clock: Clock, wire: Wire) -> None:
+    ours = opened(clock, wire)
+    clock.now += 2 * MINUTE
+    refused(ours, wire, throttled(Level.AGENT))
+    with pytest.raises(PostponedError, match="is left alone for another 31 s"):
+        ours.call(wire, agent=BOB, patience=lambda: 5.0)
+
+
+def test_a_circuit_that_closed_counts_afresh(clock: Clock, wire: Wire) -> None:
+    ours = opened(clock, wire)
+    clock.now += OPEN
+    ours.call(wire, agent=BOB)
+    refused(ours, wire, throttled(Level.AGENT))
+    ours.call(wire, agent=BOB)
+    assert clock.slept == []
+
+
 @pytest.mark.parametrize("error", [broken(), PostponedError("not sent"), KeyboardInterrupt()])
 def test_a_probe_that_teaches_nothing_leaves_it_to_the_next(clock: Clock, wire: Wire, error: BaseException) -> None:
     ours = opened(clock, wire)
