@@ -7,7 +7,7 @@ series (its rule, its exceptions) beside the part of it that was sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
