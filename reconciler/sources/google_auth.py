@@ -5,33 +5,25 @@ They are kept in memory alone, and are forgotten with the process. No sentence, 
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from reconciler.config import GoogleAuth, Secret, WrongError, permitted
 from reconciler.errors import ConfigError, Problem
-from reconciler.quota import forever
-from reconciler.sources.answers import ParkedError, ProviderError
 from reconciler.sources.google_grants import (
     EXCHANGE,
     IAM_SCOPE,
     IAM_URI,
-    LIFETIME,
     METADATA_HOST,
     Exchange,
-    Grant,
     IamSigner,
     KeySigner,
     Machine,
-    Patience,
     Sender,
-    is_token,
 )
+from reconciler.sources.tokens import GrantedTokens, Granter, StaticTokens, Tokens, is_token
 from reconciler.text import line
 
 if TYPE_CHECKING:
@@ -39,136 +31,11 @@ if TYPE_CHECKING:
 
 READ_SCOPE: Final = "https://www.googleapis.com/auth/calendar.events.readonly"
 WRITE_SCOPE: Final = "https://www.googleapis.com/auth/calendar.events"
-MARGIN: Final = 300.0  # seconds before its end at which a token is renewed
-RESPITE: Final = 30.0  # seconds in which a failure answers for those who ask next
+SCOPES: Final = (READ_SCOPE, WRITE_SCOPE)
 METADATA_VARIABLE: Final = "GCE_METADATA_HOST"  # as google-auth calls it
 
 _KEY_KIND: Final = "service_account"
 _ELSEWHERE: Final = {"credential_source", "executable", "service_account_impersonation_url"}
-
-
-class Tokens(Protocol):
-    """Where access tokens come from. Safe to call from several threads.
-
-    `shared` says that one token speaks for all agents: it can't mean anybody's calendar by `primary`.
-    """
-
-    @property
-    def shared(self) -> bool:
-        """Tell whether one token is for all agents."""
-        ...
-
-    def token(self, agent: str, *, write: bool = False, patience: Patience = forever) -> str:
-        """Return a token that may read, or write, the calendars of `agent`, valid for some minutes at least.
-
-        Raises ParkedError for an agent that Google no longer knows, RetryableError and PostponedError, and AccessError
-        with what an administrator has to allow.
-        """
-        ...
-
-    def forget(self, agent: str, stale: str, *, write: bool = False) -> bool:
-        """Drop a token that was refused; tell whether another one can be had."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class StaticTokens:
-    """A token as it is. `alone` says that it is for one agent, who is then `primary`."""
-
-    value: str = field(repr=False)
-    alone: bool = False
-
-    @property
-    def shared(self) -> bool:
-        return not self.alone
-
-    def token(self, agent: str, *, write: bool = False, patience: Patience = forever) -> str:
-        del agent, write, patience
-        return self.value
-
-    def forget(self, agent: str, stale: str, *, write: bool = False) -> bool:
-        del agent, stale, write
-        return False
-
-
-class Granter(Protocol):
-    """What gets one token, by a request or two."""
-
-    def grant(self, subject: str, scope: str, patience: Patience) -> Grant: ...
-
-
-class _Kept:
-    """One token, or why there is none. Who asks while it is renewed waits for the one who does it."""
-
-    __slots__ = ("failure", "lock", "token", "until")
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.until = -math.inf
-        self.token = ""
-        self.failure: ProviderError | None = None
-
-    def ask(self, get: Callable[[], Grant], clock: Callable[[], float]) -> str:
-        with self.lock:
-            if clock() >= self.until:
-                self._renew(get, clock)
-            if self.failure is not None:
-                raise self.failure.with_traceback(None)
-            return self.token
-
-    def _renew(self, get: Callable[[], Grant], clock: Callable[[], float]) -> None:
-        try:
-            grant = get()
-        except ProviderError as failure:
-            # One answer for all calendars of an agent who is gone; while the server is down, not a wait for each.
-            respite = LIFETIME if isinstance(failure, ParkedError) else RESPITE
-            self.failure, self.token, self.until = failure, "", clock() + respite
-        else:
-            margin = min(MARGIN, grant.seconds / 2)
-            self.failure, self.token, self.until = None, grant.token, clock() + grant.seconds - margin
-
-    def forget(self, stale: str) -> None:
-        """Drop the token if it still is that one: another thread may have renewed it meanwhile."""
-        with self.lock:
-            if self.token == stale:
-                self.until = -math.inf
-
-
-class GrantedTokens:
-    """Tokens that are asked for when they are needed: one an agent and scope, or with `shared` one a scope for all.
-
-    `scopes` are what reading and writing need.
-    """
-
-    def __init__(
-        self,
-        granter: Granter,
-        clock: Callable[[], float],
-        *,
-        shared: bool = False,
-        scopes: tuple[str, str] = (READ_SCOPE, WRITE_SCOPE),
-    ) -> None:
-        self.shared = shared
-        self._scopes = scopes
-        self._granter = granter
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: dict[tuple[str, str], _Kept] = {}
-
-    def token(self, agent: str, *, write: bool = False, patience: Patience = forever) -> str:
-        subject, scope = self._meant(agent, write=write)
-        return self._of(subject, scope).ask(lambda: self._granter.grant(subject, scope, patience), self._clock)
-
-    def forget(self, agent: str, stale: str, *, write: bool = False) -> bool:
-        self._of(*self._meant(agent, write=write)).forget(stale)
-        return True
-
-    def _meant(self, agent: str, *, write: bool) -> tuple[str, str]:
-        return "" if self.shared else agent, self._scopes[write]
-
-    def _of(self, subject: str, scope: str) -> _Kept:
-        with self._lock:
-            return self._kept.setdefault((subject, scope), _Kept())
 
 
 # ---- from a job file ------------------------------------------------------------------------------------------------
@@ -187,7 +54,7 @@ def tokens_for(auth: GoogleAuth, environ: Mapping[str, str], sender: Sender, *, 
         exchange = _exchange(auth.service_account, auth, environ, sender)
     else:
         return StaticTokens(_plain(auth.token, environ), alone)
-    return GrantedTokens(exchange, sender.clock, shared=not auth.delegated)
+    return GrantedTokens(exchange, sender.clock, scopes=SCOPES, shared=not auth.delegated)
 
 
 def _source(auth: GoogleAuth, environ: Mapping[str, str], sender: Sender) -> Tokens:

@@ -7,12 +7,10 @@ repeated, and only if it is one word: a message may name a calendar.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from zoneinfo import ZoneInfo
 
@@ -35,11 +33,10 @@ from reconciler.sources.answers import (
     ThrottledError,
     TransientError,
 )
-from reconciler.sources.wire import Answer
+from reconciler.sources.wire import Answer, retry_after
 
 CALENDAR_API = "calendar-json.googleapis.com"
 PARSED = 1_000_000  # bytes of an error that are looked at
-LONGEST_WAIT = timedelta(days=2).total_seconds()  # a Retry-After beyond it is nonsense
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z_]{0,59}", re.ASCII)
 _DEAD_CURSOR = {"fullSyncRequired", "updatedMinTooLongAgo"}
@@ -120,16 +117,6 @@ def refusal_in(answer: Answer, now: float) -> Refusal:
         next((str(item["location"]) for item in items if "location" in item), ""),
         retry_after(answer.headers, now),
     )
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how many seconds Retry-After asks for, which is a number or a date; None if it says nothing sensible."""
-    value = headers.get("retry-after", "").strip()[:100]
-    try:
-        seconds = float(value) if value[:1].isdigit() else parsedate_to_datetime(value).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
 def _error_in(body: bytes) -> Mapping[str, object]:

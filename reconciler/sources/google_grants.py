@@ -27,12 +27,12 @@ from reconciler.sources.answers import (
     TransientError,
 )
 from reconciler.sources.google_faults import Asked, fault
+from reconciler.sources.tokens import Grant, Patience, is_token
 from reconciler.sources.wire import Answer, Wire
 
 if TYPE_CHECKING:
     from google.auth.crypt import RSASigner
 
-Patience: TypeAlias = Callable[[], float]
 Claims: TypeAlias = Mapping[str, str | int]
 
 EXCHANGE = "https://oauth2.googleapis.com/token"
@@ -45,17 +45,8 @@ LIFETIME = 3600  # seconds that an assertion, and a token, are good for: the mos
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
-_TOKEN = re.compile(r"[!-~]{1,8192}")
 _WORD = re.compile(r"[a-z_]{1,60}", re.ASCII)
 _LATER = {"internal_failure", "server_error", "temporarily_unavailable"}
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A token, and for how many seconds it is good."""
-
-    token: str = field(repr=False)
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,11 +286,6 @@ def _grant_in(reply: Reply) -> Grant:
     seconds = reply.said.get("expires_in")
     lifetime = float(seconds) if isinstance(seconds, int | float) else 0.0
     return Grant(_token_in(reply, "access_token"), min(max(lifetime, 0.0), LIFETIME))
-
-
-def is_token(value: str) -> bool:
-    """Tell whether a text can be sent as a token: it ends up in a header."""
-    return bool(_TOKEN.fullmatch(value))
 
 
 def _token_in(reply: Reply, name: str) -> str:

@@ -17,8 +17,8 @@ import orjson
 from reconciler.model import Calendar
 from reconciler.quota import Quota, Scope, forever
 from reconciler.sources.answers import DeniedError, ExpiredTokenError, TransientError
-from reconciler.sources.google_auth import Tokens
 from reconciler.sources.google_faults import Asked, fault
+from reconciler.sources.tokens import Tokens
 from reconciler.sources.wire import Wire
 
 if TYPE_CHECKING:

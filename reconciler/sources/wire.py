@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -34,6 +36,7 @@ CONNECT = 10.0  # seconds for a connection
 READ = 30.0  # seconds without a byte
 LEAST = 0.1  # a socket's time is never nothing
 CHUNK = 64 * 1024
+LONGEST_WAIT = timedelta(days=2).total_seconds()  # a Retry-After beyond it is nonsense
 # Google compresses only for a client that also says so in its name.
 ALWAYS = {"accept-encoding": "gzip", "user-agent": f"reconciler/{__version__} (gzip)"}
 _OURS = {"content-length", *ALWAYS}
@@ -85,7 +88,7 @@ class Wire:
             path = f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
             with self._connection(target, seconds) as connection:
                 connection.request(method, path, body, sent, preload_content=False, decode_content=False)
-                return self._whole(connection.getresponse(), until)
+                return whole(connection.getresponse(), until, self._caps.bytes)
         except FetchError as error:
             raise TransientError(str(error)) from None
         except (OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError, zlib.error) as error:
@@ -136,10 +139,6 @@ class Wire:
             self._tls = self._tls or ssl.create_default_context()
             return self._tls
 
-    def _whole(self, answer: BaseHTTPResponse, until: float) -> Answer:
-        body = b"".join(_bounded(_unpacked(answer, until), self._caps.bytes))
-        return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
-
 
 def _hang_up(connections: dict[tuple[str, str], HTTPConnection]) -> None:
     for connection in list(connections.values()):
@@ -148,6 +147,22 @@ def _hang_up(connections: dict[tuple[str, str], HTTPConnection]) -> None:
 
 def _within(seconds: float, most: float) -> float:
     return max(LEAST, min(seconds, most))
+
+
+def whole(answer: BaseHTTPResponse, until: float, most: int) -> Answer:
+    """Read an answer to its end, by `until` of the monotonic clock and within `most` bytes. Raises as reading does."""
+    body = b"".join(_bounded(_unpacked(answer, until), most))
+    return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, body)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return how many seconds Retry-After asks for, which is a number or a date; None if it says nothing sensible."""
+    value = headers.get("retry-after", "").strip()[:100]
+    try:
+        seconds = float(value) if value[:1].isdigit() else parsedate_to_datetime(value).timestamp() - now
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
 def _unpacked(answer: BaseHTTPResponse, until: float) -> Iterator[bytes]:

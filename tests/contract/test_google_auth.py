@@ -21,8 +21,9 @@ from reconciler.quota import Budget, Quota, Scope
 from reconciler.simulator.google import READ, ROBOT, WRITE, Fault, GoogleSimulator, Harm
 from reconciler.simulator.loopback import Answer, Loopback, Request
 from reconciler.sources.answers import DeniedError, ParkedError, PostponedError, TransientError
-from reconciler.sources.google_auth import StaticTokens, Tokens, tokens_for
+from reconciler.sources.google_auth import tokens_for
 from reconciler.sources.google_grants import Sender
+from reconciler.sources.tokens import StaticTokens, Tokens
 from reconciler.sources.wire import Wire
 
 ANN, BOB = "ann@acme.example", "bob@acme.example"

@@ -35,9 +35,10 @@ from reconciler.sources.answers import (
     ThrottledError,
     TransientError,
 )
-from reconciler.sources.google_auth import GrantedTokens, StaticTokens, Tokens
+from reconciler.sources.google_auth import SCOPES
 from reconciler.sources.google_grants import Exchange, KeySigner, Sender
 from reconciler.sources.google_transport import Query, Target, WritableGoogleCalendar
+from reconciler.sources.tokens import GrantedTokens, StaticTokens, Tokens
 from reconciler.sources.wire import Wire
 from tests.discovery import check
 
@@ -85,7 +86,7 @@ class Office:
         make: Callable[[dict[str, Any]], RSASigner] = RSASigner.from_service_account_info
         signer = KeySigner(info["client_email"], info["client_id"], make(info))
         sender = Sender(self.wire, self.quota, self.clock.seconds)
-        return GrantedTokens(Exchange(signer, self.server.token_uri, sender), self.clock.seconds)
+        return GrantedTokens(Exchange(signer, self.server.token_uri, sender), self.clock.seconds, scopes=SCOPES)
 
     def using(self, tokens: Tokens, url: str = "") -> WritableGoogleCalendar:
         return WritableGoogleCalendar(url or self.server.url, tokens, self.quota, self.wire, clock=self.clock.seconds)

@@ -17,9 +17,9 @@ from reconciler.quota import PUBLISHED, Quota
 from reconciler.simulator.google import GoogleSimulator
 from reconciler.sources import PullRequest, Source
 from reconciler.sources.google import GoogleSource
-from reconciler.sources.google_auth import StaticTokens
 from reconciler.sources.google_transport import GoogleCalendar
 from reconciler.sources.ics import IcsSource
+from reconciler.sources.tokens import StaticTokens
 from reconciler.sources.wire import Wire
 
 NOW = datetime(2026, 11, 22, 17, 13, 4, tzinfo=UTC)

@@ -28,8 +28,8 @@ from reconciler.sources.answers import (
     ThrottledError,
     TransientError,
 )
-from reconciler.sources.google_faults import LONGEST_WAIT, Asked, fault, retry_after
-from reconciler.sources.wire import Answer
+from reconciler.sources.google_faults import Asked, fault
+from reconciler.sources.wire import LONGEST_WAIT, Answer, retry_after
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 READ = Asked(now=NOW.timestamp())
