@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from reconciler import text
 from reconciler.model import Event, EventKind, Fields, Span, Status, Value, rfc3339
 from reconciler.sources import WRITABLE
-from reconciler.sources.google_events import Item, Reading, Sort, event_of, sort_of
+from reconciler.sources.google_events import Reading, Sort, event_of, sort_of
+from reconciler.sources.items import Item
 
 if TYPE_CHECKING:
     from reconciler.sources.claims import Claim

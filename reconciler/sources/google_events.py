@@ -9,12 +9,12 @@ without any people.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import orjson
 
@@ -37,6 +37,23 @@ from reconciler.normalise import occurrence_key
 from reconciler.sources import Caps, bookings, vevent
 from reconciler.sources.appointments import BROKEN
 from reconciler.sources.ical import Entry, Property, parse
+from reconciler.sources.items import (
+    Item,
+    address,
+    child,
+    dated,
+    exact,
+    flag,
+    following,
+    instant,
+    mapping,
+    sequence,
+    spanned,
+    string,
+    strings,
+    word,
+    zone_named,
+)
 from reconciler.sources.recurrence import (
     DATES,
     Budget,
@@ -49,16 +66,9 @@ from reconciler.sources.recurrence import (
     in_zone,
     settled,
 )
-from reconciler.sources.zones import UnknownZoneError, Zones, find
+from reconciler.sources.zones import Zones, find
 
 _Made = TypeVar("_Made")
-_When = TypeVar("_When", date, datetime)
-
-Item: TypeAlias = Mapping[str, object]
-"""An event resource as the API sends it, before anything about it is believed."""
-
-ID_LIMIT = 1_024
-"""Characters of an event id (`schemas.Event.id`); etags are shorter."""
 
 LINES_LIMIT = 200_000
 """Characters of all lines of a recurrence together: ten thousand dates take 170,000."""
@@ -71,7 +81,6 @@ ROLES = (FREE_BUSY, "reader", "writerWithoutPrivateAccess", "writer", "owner")
 """What access to a calendar is called, least first (`schemas.Events.accessRole`)."""
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):(\d\d)(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII | re.IGNORECASE)
 _RECURRENCE = frozenset({"RRULE", "EXRULE", "RDATE", "EXDATE"})
 _DETAILS = ("summary", "organizer", "creator", "iCalUID", "attendees")
 _SHOWN = frozenset({"", "default", "public"})  # any other visibility hides something, also one that is new
@@ -125,7 +134,7 @@ def sort_of(item: Item) -> Sort:
     """Tell single events, series and exceptions to a series apart."""
     if item.get("recurringEventId") is not None:
         return Sort.EXCEPTION
-    return Sort.SERIES if _items(item, "recurrence") else Sort.SINGLE
+    return Sort.SERIES if sequence(item, "recurrence") else Sort.SINGLE
 
 
 def is_cancelled(item: Item) -> bool:
@@ -135,7 +144,7 @@ def is_cancelled(item: Item) -> bool:
 
 def id_of(item: Item) -> str:
     """Return the provider's own id of an item."""
-    return _exact(item, "id", "it has no id")
+    return exact(item, "id", "it has no id")
 
 
 def name_of(item: object) -> str:
@@ -144,7 +153,7 @@ def name_of(item: object) -> str:
         return ""
     attempts: tuple[Callable[[], str], ...] = (
         lambda: occurrence_key(*exception_of(item)),
-        lambda: _exact(item, "recurringEventId", ""),
+        lambda: exact(item, "recurringEventId", ""),
         lambda: id_of(item),
     )
     for attempt in attempts:
@@ -157,7 +166,7 @@ def name_of(item: object) -> str:
 
 def exception_of(item: Item) -> tuple[str, Moment]:
     """Return which occurrence an exception is about: its series, and the start that the series gave it."""
-    series = _exact(item, "recurringEventId", "it is no exception to a series")
+    series = exact(item, "recurringEventId", "it is no exception to a series")
     original = _moment(item, "originalStartTime", None)
     if original is None:
         raise ValueError("it does not say which occurrence of its series it is")
@@ -174,26 +183,26 @@ def event_of(item: Item, reading: Reading) -> Event:
     exception = exception_of(item) if sort_of(item) is Sort.EXCEPTION else None
     attendees, response = _attendees(item, reading)
     organizer = _organizer(item, reading)
-    private = _word(item, "visibility") not in _SHOWN
+    private = word(item, "visibility") not in _SHOWN
     return Event(
         id=occurrence_key(*exception) if exception else id_of(item),
-        uid=vevent.bounded_uid(_text(item, "iCalUID")[: vevent.ID_LIMIT * 2], _text(item, "iCalUID")),
-        span=_span(*_ends(item, reading)),
+        uid=vevent.bounded_uid(string(item, "iCalUID")[: vevent.ID_LIMIT * 2], string(item, "iCalUID")),
+        span=spanned(*_ends(item, reading)),
         series=exception[0] if exception else None,
         original_start=exception[1] if exception else None,
-        status=Status.TENTATIVE if _word(item, "status") == "tentative" else Status.CONFIRMED,
-        title="" if private else text.line(_text(item, "summary")[: reading.caps.text]),
-        location="" if private else text.line(_text(item, "location")[: reading.caps.text]),
+        status=Status.TENTATIVE if word(item, "status") == "tentative" else Status.CONFIRMED,
+        title="" if private else text.line(string(item, "summary")[: reading.caps.text]),
+        location="" if private else text.line(string(item, "location")[: reading.caps.text]),
         organizer=organizer,
         attendees=attendees,
         response=response,
         private=private,
-        busy=_word(item, "transparency") != "transparent",
-        kind=_KINDS.get(_word(item, "eventType"), EventKind.OTHER),
+        busy=word(item, "transparency") != "transparent",
+        kind=_KINDS.get(word(item, "eventType"), EventKind.OTHER),
         scheduler_key=_scheduler_key(item, organizer, reading),
         modified=_stamp(item),
-        etag=_exact(item, "etag"),
-        attendees_omitted=_flag(item, "attendeesOmitted"),
+        etag=exact(item, "etag"),
+        attendees_omitted=flag(item, "attendeesOmitted"),
     )
 
 
@@ -203,23 +212,23 @@ def tombstone_of(item: Item) -> Tombstone:
 
 
 def _organizer(item: Item, reading: Reading) -> str | None:
-    who = _object(item, "organizer")
-    return reading.address if _flag(who, "self") else _address(who) or None
+    who = child(item, "organizer")
+    return reading.address if flag(who, "self") else address(who, "email") or None
 
 
 def _attendees(item: Item, reading: Reading) -> tuple[tuple[Attendee, ...], Response | None]:
     """Return who is invited, each address once, and what the calendar's owner answered: None if not invited."""
-    given = _items(item, "attendees")
+    given = sequence(item, "attendees")
     if len(given) > reading.caps.attendees:
         raise TooMuchError(f"it has more than {reading.caps.attendees} attendees")
     found: dict[str, Attendee] = {}
     answer: Response | None = None
     for entry in given:
-        who = _mapping(entry, "list of attendees")
+        who = mapping(entry, "list of attendees")
         attendee = _attendee(who)
         if attendee.email:
             found.setdefault(attendee.email, attendee)
-        if _flag(who, "self"):
+        if flag(who, "self"):
             answer = attendee.response
     if answer is None:  # the marks are those of the calendar asked for: on a second one, the agent has none
         own = reading.own
@@ -228,21 +237,16 @@ def _attendees(item: Item, reading: Reading) -> tuple[tuple[Attendee, ...], Resp
 
 
 def _attendee(entry: Item) -> Attendee:
-    kind = AttendeeKind.RESOURCE if _flag(entry, "resource") else AttendeeKind.PERSON
-    return Attendee(_address(entry), _RESPONSES.get(_word(entry, "responseStatus"), Response.NEEDS_ACTION), kind)
-
-
-def _address(who: Item) -> str:
-    address = text.address(_text(who, "email")[:400])
-    return address if "@" in address else ""
+    kind = AttendeeKind.RESOURCE if flag(entry, "resource") else AttendeeKind.PERSON
+    return Attendee(address(entry, "email"), _RESPONSES.get(word(entry, "responseStatus"), Response.NEEDS_ACTION), kind)
 
 
 def _scheduler_key(item: Item, organizer: str | None, reading: Reading) -> str | None:
     """Return a booking tool's key: from private properties, or from the text of an event that the agent organizes."""
-    private = _object(_object(item, "extendedProperties"), "private")
-    written = [_text(private, name) for name in sorted(private)[:PROPERTIES]]
+    private = child(child(item, "extendedProperties"), "private")
+    written = [string(private, name) for name in sorted(private)[:PROPERTIES]]
     if organizer in reading.own:
-        written += [_text(item, "description"), _text(item, "location"), _text(_object(item, "source"), "url")]
+        written += [string(item, "description"), string(item, "location"), string(child(item, "source"), "url")]
     return next(filter(None, (bookings.key(one[: reading.caps.text]) for one in written)), None)
 
 
@@ -328,7 +332,7 @@ def series_of(item: Item, reading: Reading, before: Series | None = None) -> Ser
         start=_placed(start, zone),
         end=_placed(end, zone),
         zone=zone,
-        lines=_lines(item, "recurrence"),
+        lines=strings(item, "recurrence"),
         gone=before.gone if before else frozenset(),
         moved=before.moved if before else frozenset(),
     )
@@ -369,7 +373,7 @@ def _occurrence(series: Series, template: Event, slot: Occurrence) -> Event:
     return replace(
         template,
         id=occurrence_key(template.id, slot.original),
-        span=_span(settled(slot.start), settled(slot.end)),
+        span=spanned(settled(slot.start), settled(slot.end)),
         series=template.id,
         original_start=slot.original,
         absence=Absence.EXCLUDED if slot.excluded or slot.original in series.gone else None,
@@ -422,11 +426,11 @@ def _local(moment: Moment) -> str:
 
 
 def _restored(data: Mapping[str, object]) -> Series:
-    zone = _text(data, "zone") or None
-    start, end = (_placed(_written(_text(data, name)), zone) for name in ("start", "end"))
-    _following(start, end)
-    gone, moved = (frozenset(settled(_written(one)) for one in _lines(data, name)) for name in ("gone", "moved"))
-    series = Series(start=start, end=end, zone=zone, lines=_lines(data, "lines"), gone=gone, moved=moved)
+    zone = string(data, "zone") or None
+    start, end = (_placed(_written(string(data, name)), zone) for name in ("start", "end"))
+    following(start, end)
+    gone, moved = (frozenset(settled(_written(one)) for one in strings(data, name)) for name in ("gone", "moved"))
+    series = Series(start=start, end=end, zone=zone, lines=strings(data, "lines"), gone=gone, moved=moved)
     _part(series)
     return series
 
@@ -440,162 +444,43 @@ def _ends(item: Item, reading: Reading) -> tuple[Moment, Moment]:
     if start is None:
         raise ValueError("it has no start")
     if isinstance(start, datetime):
-        return start, _following(start, start if end is None else end)
+        return start, following(start, start if end is None else end)
     day = timedelta(days=1)
-    last = _following(start, start + day if end is None else end)
+    last = following(start, start + day if end is None else end)
     return start, last + day if last == start else last
-
-
-def _following(start: Moment, end: Moment) -> Moment:
-    if type(start) is not type(end):
-        raise ValueError("it begins with a day and ends at a time, or the other way round")
-    if end < start:
-        raise ValueError("it ends before it starts")
-    return end
-
-
-def _span(start: Moment, end: Moment) -> Span:
-    first, last = settled(start), settled(end)
-    return Span(first, max(first, last))
 
 
 def _moment(item: Item, name: str, reading: Reading | None) -> Moment | None:
     """Return a day as it is written, an instant with the offset it is written with; None if it is not given."""
-    when = _object(item, name)
-    day, moment = _text(when, "date"), _text(when, "dateTime")
+    when = child(item, name)
+    day, moment = string(when, "date"), string(when, "dateTime")
     if day and moment:
         raise ValueError("it is both on a day and at a time")
     if not day and not moment:
         return None
-    return _date(day) if day else _instant(moment, _named_zone(when, reading))
+    return dated(day) if day else instant(moment, _named_zone(when, reading))
 
 
 def _written(value: str) -> Moment:
-    return _date(value) if _DAY.fullmatch(value) else _instant(value)
-
-
-def _date(value: str) -> date:
-    if not _DAY.fullmatch(value):
-        raise ValueError(f"it has a day that can't be read: {text.line(value, 40)!r}")
-    return _in_years(lambda: date.fromisoformat(value))
-
-
-def _instant(value: str, zone: Callable[[], tzinfo | None] = lambda: None) -> datetime:
-    """Return an instant in whole seconds; one without an offset is in `zone`."""
-    found = _TIME.fullmatch(value)
-    if not found:
-        raise ValueError(f"it has a time that can't be read: {text.line(value, 40)!r}")
-    day, clock, seconds, offset = found.groups()
-    whole = f"{day}T{clock}:{min(int(seconds), 59):02}{(offset or '').upper()}"
-    moment = _in_years(lambda: datetime.fromisoformat(whole))
-    if moment.tzinfo is None:
-        home = zone()
-        if home is None:
-            raise ValueError("it has a time without an offset")
-        return moment.replace(tzinfo=home)
-    return moment
-
-
-def _in_years(attempt: Callable[[], _When]) -> _When:
-    try:
-        moment = attempt()
-    except ValueError as error:
-        raise ValueError("it has a time that does not exist") from error
-    if moment.year not in vevent.YEARS:
-        raise ValueError(f"it has a time outside of the years {vevent.YEARS.start} to {vevent.YEARS.stop - 1}")
-    return moment
+    return dated(value) if _DAY.fullmatch(value) else instant(value)
 
 
 def _stamp(item: Item) -> datetime | None:
     """Return when the item was last changed."""
-    updated = _text(item, "updated")
-    return _instant(updated).astimezone(UTC) if updated else None
+    updated = string(item, "updated")
+    return instant(updated).astimezone(UTC) if updated else None
 
 
 def _named_zone(when: Item, reading: Reading | None) -> Callable[[], tzinfo | None]:
-    name = _text(when, "timeZone") or (reading.zone if reading else None) or ""
-    return lambda: _zone(name) if name else None
+    name = string(when, "timeZone") or (reading.zone if reading else None) or ""
+    return lambda: zone_named(name) if name else None
 
 
 def _zone_of(item: Item, reading: Reading) -> str | None:
     """Name the zone a series recurs in: its own, else the calendar's; None where there is but an offset."""
-    return _text(_object(item, "start"), "timeZone") or reading.zone
-
-
-def _zone(name: str) -> tzinfo:
-    found = find(name[:100])
-    if found is None:
-        raise UnknownZoneError(f"its time zone {text.line(name, 80)!r} is not known")
-    return found
+    return string(child(item, "start"), "timeZone") or reading.zone
 
 
 def _placed(moment: Moment, zone: str | None) -> Moment:
     """Return `moment` in the zone its series recurs in: there the clock on the wall stays, whatever its offset does."""
-    return moment.astimezone(_zone(zone)) if isinstance(moment, datetime) and zone else moment
-
-
-# ---- values nobody vouches for --------------------------------------------------------------------------------------
-
-
-def _text(item: Item, name: str) -> str:
-    match item.get(name):
-        case None:
-            return ""
-        case str(value):
-            return value
-        case _:
-            raise ValueError(f"its {text.line(name, 40)} is no text")
-
-
-def _word(item: Item, name: str) -> str:
-    return _text(item, name)[:40]
-
-
-def _flag(item: Item, name: str) -> bool:
-    match item.get(name):
-        case None:
-            return False
-        case bool(value):
-            return value
-        case _:
-            raise ValueError(f"its {name} is neither true nor false")
-
-
-def _object(item: Item, name: str) -> Item:
-    return {} if item.get(name) is None else _mapping(item.get(name), name)
-
-
-def _mapping(value: object, name: str) -> Item:
-    match value:
-        case dict():
-            return value
-        case _:
-            raise ValueError(f"its {name} can't be read")
-
-
-def _items(item: Item, name: str) -> Sequence[object]:
-    match item.get(name):
-        case None:
-            return ()
-        case list(values):
-            return values
-        case _:
-            raise ValueError(f"its {name} is no list")
-
-
-def _lines(item: Item, name: str) -> tuple[str, ...]:
-    values = _items(item, name)
-    lines = tuple(value for value in values if isinstance(value, str))
-    if len(lines) != len(values):
-        raise ValueError(f"its {name} can't be read")
-    return lines
-
-
-def _exact(item: Item, name: str, missing: str | None = None) -> str:
-    """Return what we would have to say again exactly: inert, bounded, and never like the name of an occurrence."""
-    value = _text(item, name)
-    if not value and missing is not None:
-        raise ValueError(missing)
-    if len(value) > ID_LIMIT or (missing is not None and "/" in value) or text.line(value, ID_LIMIT) != value:
-        raise ValueError(f"its {name} is none")
-    return value
+    return moment.astimezone(zone_named(zone)) if isinstance(moment, datetime) and zone else moment

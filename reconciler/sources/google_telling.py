@@ -17,7 +17,6 @@ from reconciler.normalise import occurrence_key
 from reconciler.sources import PullRequest
 from reconciler.sources.appointments import BROKEN, STEPS, originals
 from reconciler.sources.google_events import (
-    Item,
     Series,
     event_of,
     makes,
@@ -26,6 +25,7 @@ from reconciler.sources.google_events import (
     tombstone_of,
 )
 from reconciler.sources.google_walk import Walked
+from reconciler.sources.items import Item
 from reconciler.sources.recurrence import Budget, Moment, TooMuchError
 
 _OCCURRENCE = re.compile(r"(.+)/(\d{8})(?:T(\d{6})Z)?", re.DOTALL)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from reconciler import text
 from reconciler.sources.answers import ProviderError
 from reconciler.sources.google_events import (
-    Item,
     Reading,
     Sort,
     details_withheld,
@@ -24,6 +23,7 @@ from reconciler.sources.google_events import (
     role_dropped,
     sort_of,
 )
+from reconciler.sources.items import Item
 from reconciler.sources.recurrence import Moment
 from reconciler.sources.zones import find
 

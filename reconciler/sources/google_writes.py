@@ -29,8 +29,9 @@ from reconciler.sources.answers import (
 )
 from reconciler.sources.claims import GENERATIONS, Claim
 from reconciler.sources.google_bodies import Body, UnfitError
-from reconciler.sources.google_events import Item, Reading, Sort, event_of, is_cancelled, sort_of
+from reconciler.sources.google_events import Reading, Sort, event_of, is_cancelled, sort_of
 from reconciler.sources.google_transport import Target, WritableGoogleCalendar
+from reconciler.sources.items import Item
 
 READ_ONLY = 4 * 3600.0
 """Seconds that an agent's calendar is not written after Google refused: "for hours" (usage limits of a Workspace)."""

@@ -13,7 +13,8 @@ from reconciler.model import Agent, Calendar, Fields, Status, rfc3339
 from reconciler.sources import WRITABLE
 from reconciler.sources.claims import Claim
 from reconciler.sources.google_bodies import UnfitError, changed, changes, held, is_ours, new, readable, refusal, wanted
-from reconciler.sources.google_events import Item, Reading
+from reconciler.sources.google_events import Reading
+from reconciler.sources.items import Item
 
 ANN = Agent(email="ann@acme.example", aliases=("a.lee@acme.example",), timezone="America/Chicago")
 READING = Reading(calendar=Calendar(source="google", kind="google", agent=ANN))

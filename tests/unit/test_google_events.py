@@ -30,7 +30,8 @@ from reconciler.model import (
 )
 from reconciler.sources import Caps
 from reconciler.sources import google_events as g
-from reconciler.sources.google_events import Item, Reading, Series, Sort
+from reconciler.sources.google_events import Reading, Series, Sort
+from reconciler.sources.items import Item
 from reconciler.sources.recurrence import DATES, Budget, Moment, TooMuchError
 from reconciler.sources.zones import find
 
