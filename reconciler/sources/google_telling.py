@@ -7,8 +7,9 @@ series (its rule, its exceptions) beside the part of it that was sent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler import text
@@ -31,8 +32,16 @@ from reconciler.sources.recurrence import Budget, Moment, TooMuchError
 _OCCURRENCE = re.compile(r"(.+)/(\d{8})(?:T(\d{6})Z)?", re.DOTALL)
 
 
+PARTS = 4
+"""What one series may cost: this part of what all of a calendar may, as far as others left it. An invitation that
+somebody sent, with a rule that makes a million occurrences, leaves enough for the rest."""
+
+UNREAD = ""
+"""What is kept of a series that could not be read: there is one, and its exceptions are not known."""
+
+
 class UnknownSeriesError(Exception):
-    """A changed occurrence matters whose series was never read: only a whole read puts it in its place."""
+    """Something of a series matters of which too little is known: only a whole read puts it in its place."""
 
 
 @dataclass(slots=True)
@@ -62,12 +71,12 @@ class Teller:
         self._reach = reach
         self._whole = whole
         self._wanted: dict[str, set[Moment]] | None = None
-        self._budget: Budget | None = None
+        self._left: Budget | None = None
 
     def tell(self, walked: Walked) -> None:
         """Add what `walked` found. Raises UnknownSeriesError in an incremental read that can't be understood alone."""
         self._caps = walked.reading.caps
-        self._budget = self._budget or Budget(steps=self._caps.total_occurrences * STEPS)
+        self._left = self._left or Budget(steps=self._caps.total_occurrences * STEPS)
         for name, why in walked.unreadable.items():
             self.told.quarantined.setdefault(name, why)
         for name, item in walked.cancelled.items():
@@ -75,14 +84,27 @@ class Teller:
         for name, item in walked.singles.items():
             self._guarded(name, partial(self._single, name, item, walked))
         for name in dict.fromkeys((*walked.series, *walked.exceptions, *walked.gone)):
-            self._guarded(name, partial(self._series, name, walked))
+            with self._share(self._left) as budget:
+                if not self._guarded(name, partial(self._series, name, walked, budget)):
+                    self.told.rules[name] = UNREAD
 
-    def _guarded(self, name: str, attempt: Callable[[], None]) -> None:
-        """Tell one thing; if it makes no sense, it is set aside and nothing of it is told."""
+    @contextmanager
+    def _share(self, left: Budget) -> Iterator[Budget]:
+        """Give one series its part of what is left, and take from it what was spent."""
+        part = Budget(steps=left.steps // PARTS, months=left.months // PARTS)
+        share = replace(part)
+        yield share
+        left.steps -= part.steps - share.steps
+        left.months -= part.months - share.months
+
+    def _guarded(self, name: str, attempt: Callable[[], None]) -> bool:
+        """Tell one thing; if it makes no sense, it is set aside and nothing of it is told: False."""
         try:
             attempt()
         except BROKEN as error:
             self.told.quarantined.setdefault(name, text.line(str(error), 300) or "it can't be read")
+            return False
+        return True
 
     def _keep(self, events: Iterable[Event]) -> None:
         """Keep all of these events that are in reach or known, or none of them."""
@@ -110,26 +132,27 @@ class Teller:
 
     # ---- series -----------------------------------------------------------------------------------------------------
 
-    def _series(self, name: str, walked: Walked) -> None:
+    def _series(self, name: str, walked: Walked, budget: Budget) -> None:
         changed, gone = walked.exceptions.get(name, {}), walked.gone.get(name, set())
         if name in walked.cancelled:
             return
         if (master := walked.series.get(name)) is not None:
-            self._anew(name, master, walked)
+            self._anew(name, master, walked, budget)
         elif (series := self._kept(name)) is not None:
-            self._excepted(name, series, changed, gone)
+            self._excepted(name, series, walked, budget)
         else:
             self._alone(name, changed, gone, walked)
         self._guarded_each(name, changed, walked)
 
-    def _anew(self, name: str, master: Item, walked: Walked) -> None:
-        """Expand a series whose master was sent, with its exceptions as far as they are known."""
+    def _anew(self, name: str, master: Item, walked: Walked, budget: Budget) -> None:
+        """Expand a series whose master was sent, with its exceptions: those that are not new are not sent again."""
         changed, gone = walked.exceptions.get(name, {}), walked.gone.get(name, set())
-        before = self._kept(name)
+        before, wanted = self._kept(name), self._known_originals().get(name, set())
+        if before is None and not self._whole and (wanted or name in self._request.rules):
+            raise UnknownSeriesError(name)
         series = _with_exceptions(series_of(master, walked.reading, before), changed, gone)
         template = event_of(master, walked.reading)
-        budget, most = self._spending(), self._caps.occurrences
-        wanted = self._known_originals().get(name, set())
+        most = self._caps.occurrences
         self._keep(occurrences(series, template, self._reach, budget=budget, wanted=frozenset(wanted), most=most))
         self.told.unchanged |= {
             key
@@ -141,11 +164,12 @@ class Teller:
         if not self._whole and before is None and name in self._request.known:  # it was a single event until now
             self.told.tombstones[name] = Tombstone(name, Absence.UNSEEN)
 
-    def _excepted(self, name: str, series: Series, changed: dict[Moment, Item], gone: set[Moment]) -> None:
+    def _excepted(self, name: str, series: Series, walked: Walked, budget: Budget) -> None:
         """Note the exceptions of a series whose rule stands. What its rule does not make, its rule took away."""
+        changed, gone = walked.exceptions.get(name, {}), walked.gone.get(name, set())
         for original in gone:
             key = occurrence_key(name, original)
-            is_made = makes(series, original, self._spending())
+            is_made = makes(series, original, budget)
             self.told.tombstones[key] = Tombstone(key, Absence.EXCLUDED if is_made else Absence.UNSEEN)
         self.told.rules[name] = _with_exceptions(series, changed, gone).to_text()
 
@@ -176,11 +200,6 @@ class Teller:
         """Return what earlier reads kept of a series; a whole read starts afresh."""
         written = None if self._whole else self._request.rules.get(name)
         return Series.from_text(written) if written else None
-
-    def _spending(self) -> Budget:
-        if self._budget is None:
-            raise TypeError("there is a budget as soon as something is told")
-        return self._budget
 
     def _known_originals(self) -> dict[str, set[Moment]]:
         if self._wanted is None:

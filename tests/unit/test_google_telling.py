@@ -273,6 +273,42 @@ def test_a_series_that_was_deleted_is_a_tombstone_and_forgotten() -> None:
     assert (told.tombstones["m"].absence, told.rules) == (Absence.CANCELLED, {"m": None})
 
 
+# ---- series of which too little is known ----------------------------------------------------------------------------
+
+
+def test_a_series_that_could_not_be_read_is_read_whole_once_it_can_for_its_exceptions_are_not_sent_again() -> None:
+    first = tell(weekly(rule="RRULE:FREQ=SOMETIMES"), cancelled(9), changed(16, 17), whole=True)
+    assert list(first.quarantined) == ["m"]
+    with pytest.raises(UnknownSeriesError):
+        tell(weekly(), rules={"m": str(first.rules["m"])})
+
+
+@pytest.mark.parametrize("rules", [{}, {"m": "torn"}])
+def test_a_series_whose_kept_exceptions_are_lost_is_read_whole_rather_than_without_them(rules: dict[str, str]) -> None:
+    with pytest.raises(UnknownSeriesError):
+        tell(weekly(summary="Open house"), rules=rules, known=frozenset(MONDAYS))
+
+
+def test_after_a_rule_that_can_t_be_read_the_one_before_it_proves_nothing() -> None:
+    told = tell(weekly(rule="RRULE:FREQ=SOMETIMES"), rules=kept(weekly()), known=frozenset(MONDAYS))
+    with pytest.raises(UnknownSeriesError):
+        tell(cancelled(9), rules={"m": str(told.rules["m"])}, known=frozenset(MONDAYS))
+
+
+def test_rules_that_a_stranger_sends_use_up_nobody_elses_share() -> None:
+    bombs = [
+        weekly(f"bomb{number}", f"RRULE:FREQ=MINUTELY;COUNT={10**7 + number}", **times("2000-01-01"))
+        for number in range(10)
+    ]
+    told = tell(*bombs, weekly(), whole=True)
+    assert sorted(told.quarantined) == sorted(bomb["id"] for bomb in bombs)
+    assert live(told) == MONDAYS
+
+
+def times(day: str) -> dict[str, Any]:
+    return {edge: {"dateTime": f"{day}T10:00:00-06:00", "timeZone": "America/Chicago"} for edge in ("start", "end")}
+
+
 @pytest.mark.parametrize(
     ("name", "series"),
     [("m/20260309T150000Z", "m"), ("m/20260309", "m"), ("m", None), ("a/b/20260309", "a/b"), ("m_20260309", None)],
