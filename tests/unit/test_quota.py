@@ -643,9 +643,9 @@ def test_few_attempts_prove_nothing(clock: Clock, wire: Wire) -> None:
 
 def test_refusals_of_long_ago_are_forgotten(clock: Clock, wire: Wire) -> None:
     ours = quota(clock)
-    served_and_refused(ours, wire, LEAST, 5)
+    served_and_refused(ours, wire, 0, 10)
     clock.now += 62
-    served_and_refused(ours, wire, LEAST, 5)
+    served_and_refused(ours, wire, LEAST, 1)
     ours.call(wire, agent=BOB)
     assert clock.slept == []
 
