@@ -80,6 +80,13 @@ class Harm(StrEnum):
     SLOW = "slow"  # carried out after `seconds`, as the server's `wait` spends them
     EMPTY_PAGE = "empty page"  # a page of a list without items, and the walk goes on
     SMALL_PAGES = "small pages"  # at most `size` items a page
+    LATE_ERROR = "late error"  # carried out, and answered with an error: `status`, without a body
+    BIG_PAGE = "big page"  # `status` without a body for lists that want more than `size` items a page
+    ENDLESS = "endless"  # the same page of a list again and again, each time with a fresh link
+    REPLAY = "replay"  # a delta also has the last `size` changes from before its token
+    DUPLICATES = "duplicates"  # the first `size` items of a page are there twice, the second time as they were before
+    STRAY_LINK = "stray link"  # the link to the next page, or the next delta, leads to `location`
+    NAMELESS_LINK = "nameless link"  # the user's name is missing in that link
     NONE = "none"  # nothing: for `meanwhile` alone
 
 
@@ -182,6 +189,9 @@ def disturbed(fault: Fault, carry_out: Callable[[], Answer], wait: Callable[[flo
         case Harm.SLOW:
             wait(fault.seconds)
             return carry_out()
+        case Harm.LATE_ERROR:
+            carry_out()
+            return Answer(status=fault.status, headers=retry_after(fault.retry_after))
     return _spoiled(fault.what, carry_out())
 
 
