@@ -42,6 +42,7 @@ AHEAD = 4
 class Observed:
     """How one calendar was read in this run. `mode` is None when it was not, `asked` is false when that was meant.
 
+    `rested` says that it was not even tried: an earlier run found that trying makes no sense for now, and said so.
     `missed` is what a comparison with an independent list found, where this read came with one.
     """
 
@@ -52,6 +53,7 @@ class Observed:
     zone: str | None = None
     quarantined: tuple[tuple[str, str], ...] = ()
     missed: Missed | None = None
+    rested: bool = False
 
 
 # ---- the CRM --------------------------------------------------------------------------------------------------------
@@ -253,7 +255,7 @@ def _not_asked(reading: Reading, watched: Watched) -> Observed | None:
     elif reading.only is not None and agent.email not in reading.only:
         why = "not part of this run (--only)"
     elif _rests(reading, watched):
-        return Observed(watched=watched, mode=None, why=watched.why, zone=watched.zone)
+        return Observed(watched=watched, mode=None, why=watched.why, zone=watched.zone, rested=True)
     else:
         return None
     return Observed(watched=watched, mode=None, why=why, asked=False, zone=watched.zone)

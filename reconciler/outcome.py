@@ -114,7 +114,7 @@ def _calendar_seen(each: Observed, found: Judgement) -> CalendarSeen:
 def _is_partial(ran: Ran, result: Result) -> bool:
     """Tell whether something that was meant to be seen or done was not: exit code 5."""
     asked = [each for each in ran.observed if each.asked]
-    newly = sum(1 for each in asked if each.mode is None and each.watched.strikes < KNOWN_GAP)
+    newly = sum(1 for each in asked if each.mode is None and not each.rested and each.watched.strikes < KNOWN_GAP)
     allowed = ran.may_be_blind.allowed(len(asked), len(asked))
     return newly > allowed or bool(result.withheld) or bool(failed(result.deltas))
 

@@ -176,6 +176,8 @@ def test_an_agent_whose_account_is_gone_is_not_asked_for_again_for_a_day(make: M
         later(world, hours=2)
         result = world.run()
         assert {one.agent: one.observed for one in result.calendars} == {ANN: True, BOB: False}
+        assert result.exit_code == 0  # it is known and parked
+        assert result.findings[0].kind is Kind.COVERAGE_GAP
     assert world.asked("token") <= 3  # Ann's
     assert asked >= 1
     world.server.accounts.admit(BOB)
