@@ -23,7 +23,6 @@ from reconciler.model import (
     Mode,
     Postponed,
     Pull,
-    Quarantined,
     Span,
     Tombstone,
     Unobserved,
@@ -34,18 +33,16 @@ from reconciler.normalise import occurrence_key
 from reconciler.sources import Caps, PullRequest
 from reconciler.sources.answers import (
     DeadCursorError,
-    DeniedError,
     GoneError,
     MissingError,
-    ParkedError,
     PostponedError,
-    ProviderError,
     RetryableError,
 )
 from reconciler.sources.google_events import Reading, event_of, is_cancelled
-from reconciler.sources.google_telling import Teller, Told, UnknownSeriesError, series_in
+from reconciler.sources.google_telling import Teller, UnknownSeriesError
 from reconciler.sources.google_walk import Walked, walk
 from reconciler.sources.stagger import is_due
+from reconciler.sources.told import attempted, series_in
 
 if TYPE_CHECKING:
     from reconciler.sources.google_transport import GoogleCalendar, Json, Query
@@ -117,20 +114,7 @@ class GoogleSource:
 
     def pull(self, request: PullRequest) -> Pull | Unobserved | Postponed:
         """Read the calendar, from its cursor where that is possible. Raises AccessError where nobody can be read."""
-        calendar = request.calendar
-        try:
-            return self._pulled(request)
-        except PostponedError as error:
-            return Postponed(calendar, f"{error}.")
-        except ParkedError as error:
-            return Unobserved(calendar, f"Google {error}.", pause=error.pause)
-        except MissingError as error:
-            why = f"Google {error}: this calendar is not there, or not shared with us any more."
-            return Unobserved(calendar, why, lost=True)
-        except DeniedError as error:
-            return Unobserved(calendar, f"Google {error}.", lost=True)
-        except ProviderError as error:
-            return Unobserved(calendar, f"Google {error}.")
+        return attempted(request.calendar, "Google", lambda: self._pulled(request))
 
     def _pulled(self, request: PullRequest) -> Pull:
         token = self._usable(request)
@@ -161,7 +145,7 @@ class GoogleSource:
         role = walked.role or token.role
         chained = _Token(walked.token or token.sync, role).to_text()
         made = Cursor(chained, cursor.window, cursor.scope, cursor.full_at)
-        return _pull(request, Mode.INCREMENTAL, made, walked, teller.told, pending)
+        return teller.told.pull(request, Mode.INCREMENTAL, made, zone=walked.reading.zone, pending=pending)
 
     # ---- whole ------------------------------------------------------------------------------------------------------
 
@@ -174,9 +158,9 @@ class GoogleSource:
         self._fetch_masters(request, walked)
         teller = Teller(request, reach, whole=True)
         teller.tell(walked)
-        pending = self._look_up(request, teller, walked.reading, self._missing(request, teller.told))
+        pending = self._look_up(request, teller, walked.reading, teller.told.missing(request))
         cursor = Cursor(_Token(walked.token, walked.role).to_text(), reach, self.scope(request.calendar), request.now)
-        return _pull(request, Mode.FULL, cursor, walked, teller.told, pending)
+        return teller.told.pull(request, Mode.FULL, cursor, zone=walked.reading.zone, pending=pending)
 
     def _fetch_masters(self, request: PullRequest, walked: Walked) -> None:
         """Fetch the series of exceptions that came without it; one that can't be had leaves them as they are."""
@@ -189,16 +173,6 @@ class GoogleSource:
                 continue
             if not is_cancelled(item):
                 walked.add(item)
-
-    def _missing(self, request: PullRequest, told: Told) -> list[str]:
-        """Return the linked events that this read did not show and that no series of it speaks for."""
-        said = {*told.events, *told.tombstones, *told.quarantined, *told.unchanged}
-        return [
-            event
-            for event in sorted(request.linked)
-            if event not in said
-            and not {series_in(event), event} & (told.series | told.tombstones.keys() | told.quarantined.keys())
-        ]
 
     # ---- evidence ---------------------------------------------------------------------------------------------------
 
@@ -272,26 +246,6 @@ _CHAIN: Query = {"singleEvents": False, "showDeleted": True, "maxResults": 250}
 """What every list of a token chain asks, the first and all that follow: another question is another chain."""
 
 _AUDIT: Query = {"singleEvents": True, "showDeleted": False, "maxResults": 250}
-
-
-def _pull(
-    request: PullRequest, mode: Mode, cursor: Cursor, walked: Walked, told: Told, pending: tuple[str, ...]
-) -> Pull:
-    return Pull(
-        calendar=request.calendar,
-        mode=mode,
-        cursor=cursor,
-        at=request.now,
-        events=tuple(told.events.values()),
-        tombstones=tuple(told.tombstones.values()),
-        quarantined=tuple(Quarantined(name, why) for name, why in told.quarantined.items()),
-        series=frozenset(told.series),
-        proves_absence="" not in told.quarantined,
-        zone=walked.reading.zone,
-        unchanged=frozenset(told.unchanged),
-        rules=told.rules,
-        pending=pending,
-    )
 
 
 def _known_gone(walked: Walked, request: PullRequest) -> set[str]:

@@ -6,10 +6,9 @@ series (its rule, its exceptions) beside the part of it that was sent.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from reconciler import text
@@ -28,9 +27,7 @@ from reconciler.sources.google_events import (
 from reconciler.sources.google_walk import Walked
 from reconciler.sources.items import Item
 from reconciler.sources.recurrence import Budget, Moment, TooMuchError
-
-_OCCURRENCE = re.compile(r"(.+)/(\d{8})(?:T(\d{6})Z)?", re.DOTALL)
-
+from reconciler.sources.told import Told
 
 PARTS = 4
 """What one series may cost: this part of what all of a calendar may, as far as others left it. An invitation that
@@ -42,24 +39,6 @@ UNREAD = ""
 
 class UnknownSeriesError(Exception):
     """Something of a series matters of which too little is known: only a whole read puts it in its place."""
-
-
-@dataclass(slots=True)
-class Told:
-    """What a pull will say, as `model.Pull` names it."""
-
-    events: dict[str, Event] = field(default_factory=dict)
-    tombstones: dict[str, Tombstone] = field(default_factory=dict)
-    quarantined: dict[str, str] = field(default_factory=dict)
-    series: set[str] = field(default_factory=set)
-    rules: dict[str, str | None] = field(default_factory=dict)
-    unchanged: set[str] = field(default_factory=set)
-
-
-def series_in(name: str) -> str | None:
-    """Return the series of an occurrence by its name in the mirror; None for a single event."""
-    found = _OCCURRENCE.fullmatch(name)
-    return found[1] if found else None
 
 
 class Teller:

@@ -14,8 +14,9 @@ from reconciler.model import Absence, Agent, Calendar, Cursor, Mode, Pull, Seen,
 from reconciler.sources import Caps, PullRequest
 from reconciler.sources.answers import ProviderError
 from reconciler.sources.google_events import Reading
-from reconciler.sources.google_telling import Teller, Told, UnknownSeriesError, series_in
+from reconciler.sources.google_telling import Teller, UnknownSeriesError
 from reconciler.sources.google_walk import Walked, WithheldError, walk
+from reconciler.sources.told import Told, series_in
 
 NOW = datetime(2026, 3, 1, 17, tzinfo=UTC)
 REACH = Window(NOW - timedelta(days=7), NOW + timedelta(days=60))
