@@ -9,7 +9,7 @@ Graph are those of https://learn.microsoft.com/graph/api/resources/event unless 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -145,7 +145,12 @@ def name_of(item: object, master: Item | None = None) -> str:
     """Name a row that may not be readable, as the mirror would, as far as that is possible; empty if it is not."""
     if not isinstance(item, Mapping):
         return ""
-    for attempt in (lambda: _key_of(item, master)[0], lambda: series_of(item) or "", lambda: id_of(item)):
+    attempts: tuple[Callable[[], str | None], ...] = (
+        lambda: _key_of(item, master)[0],
+        lambda: series_of(item),
+        lambda: id_of(item),
+    )
+    for attempt in attempts:
         try:
             if name := attempt():
                 return name
