@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from reconciler.model import Kind, Outcome
+from reconciler.run import Options, run
 from reconciler.simulator.google import Fault, Harm, Rules
 from reconciler.simulator.google_calendars import Calendar
 from reconciler.sources import google
@@ -551,3 +552,17 @@ def test_a_thousand_unchanged_calendars_cost_a_thousand_requests(make: Make) -> 
     result = world.run()
     assert world.asked() == 1000
     assert {one.mode for one in result.calendars} == {"incremental"}
+
+
+def test_unchanged_calendars_are_written_down_together(make: Make) -> None:
+    agents = tuple(f"agent{number:03}@acme.example" for number in range(300))
+    world = make(agents=agents)
+    world.run()
+    later(world, minutes=5)
+    statements: list[str] = []
+    with world.setup() as setup:
+        event.listen(setup.state.engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+        run(setup, Options())
+    own = [said for said in statements if "quota" not in said]
+    assert len(own) < 100  # and so many, however many calendars there are
+    assert len(statements) - len(own) < 100  # budgets are withdrawn in blocks
