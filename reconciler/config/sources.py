@@ -1,5 +1,6 @@
 """The `[[source]]` tables: where calendars are read, whose they are, and with which credentials."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
@@ -106,24 +107,54 @@ class GoogleAuth(Section):
         return self
 
 
-class MicrosoftAuth(Section):
-    """An application of a tenant with its secret or certificate, or a token as it is."""
+_TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}", re.ASCII)
+_NO_TENANT: Final = {"common", "organizations", "consumers"}
 
-    tenant: Text | None = None
+
+def _tenant(value: str) -> str:
+    if not _TENANT.fullmatch(value) or value.lower() in _NO_TENANT:
+        raise WrongError("is no tenant", "write its id, or a domain of it like acme.onmicrosoft.com")
+    return value
+
+
+class MicrosoftAuth(Section):
+    """An application of a tenant, or a token as it is.
+
+    The application has a secret, a certificate (a PEM file with its key), or a file in which somebody else keeps a
+    fresh assertion for it (`federated`: workload identity).
+    """
+
+    tenant: Annotated[Text, AfterValidator(_tenant)] | None = None
     client_id: Text | None = None
     client_secret: Secret | None = None
     certificate: Secret | None = None
+    federated: Secret | None = None
     token: Secret | None = None
     token_uri: MicrosoftUrl | None = None
 
     @model_validator(mode="after")
     def _one_credential(self) -> "MicrosoftAuth":
-        if sum(credential is not None for credential in (self.client_secret, self.certificate, self.token)) != 1:
+        ways = (self.client_secret, self.certificate, self.federated, self.token)
+        if sum(credential is not None for credential in ways) != 1:
             raise WrongError(
-                "needs one credential: client_secret, certificate or token", 'client_secret = "env:MS_SECRET"'
+                "needs one credential: client_secret, certificate, federated or token",
+                'client_secret = "env:MS_SECRET"',
             )
         if self.token is None and (self.tenant is None or self.client_id is None):
-            raise WrongError("needs tenant and client_id beside client_secret or certificate")
+            raise WrongError("needs tenant and client_id beside client_secret, certificate or federated")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_idle(self) -> "MicrosoftAuth":
+        """Refuse what would quietly do nothing, or stop working after an hour."""
+        if self.token is not None and (self.tenant or self.client_id or self.token_uri):
+            raise WrongError("has token, beside which tenant, client_id and token_uri do nothing", "remove them")
+        if self.federated is not None and (
+            self.federated.reference is None or self.federated.reference.scheme != "file"
+        ):
+            raise WrongError(
+                "has a federated assertion that can't be renewed", 'name the file that is: federated = "file:PATH"'
+            )
         return self
 
 
