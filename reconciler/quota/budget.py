@@ -90,8 +90,15 @@ class Budget:
 
 # What providers publish. Google: https://developers.google.com/workspace/calendar/api/guides/quota ("Usage limits", for
 # projects made since 1 May 2026; older ones follow). The day is a threshold that can't be raised.
+# Microsoft: https://learn.microsoft.com/en-us/graph/throttling-limits ("Outlook service limits", "Global limits"):
+# 10,000 in ten minutes for each application and mailbox, which a minute of 1,000 keeps to in any ten of them; 130,000
+# in ten seconds for an application in all tenants, which no tenant is to have for itself: a minute gets what ten
+# seconds may have.
 PUBLISHED: Final[Mapping[str, Budget]] = MappingProxyType(
-    {"google": Budget(per_minute=10_000, per_agent_minute=600, per_day=1_000_000)}
+    {
+        "google": Budget(per_minute=10_000, per_agent_minute=600, per_day=1_000_000),
+        "microsoft": Budget(per_minute=130_000, per_agent_minute=1_000),
+    }
 )
 
 
