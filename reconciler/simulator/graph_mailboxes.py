@@ -320,16 +320,20 @@ class Mailbox:
         full = begun({"iCalUId": uid, "createdDateTime": now} | invited | own, self.address, self.zone)
         row = Row(name, full, order=zlib.crc32(f"{self.world.seed}/{name}".encode()), sent=sent)
         row.properties = properties(event.get("singleValueExtendedProperties"))
+        self.keep(row, full | {"webLink": f"https://outlook.office365.com/owa/?itemid={name}"})
         if full.get("transactionId"):
             self.transactions[full["transactionId"]] = name
-        return self.keep(row, full | {"webLink": f"https://outlook.office365.com/owa/?itemid={name}"})
+        return row
 
     def keep(self, row: Row, event: Resource) -> Row:
         """Store a version of an event, and note the change."""
+        span = span_of(event)
+        if event["type"] == "seriesMaster" and span is not None:
+            Series.of(event, span, self.zone)  # refuses a pattern that makes no sense
         row.before = row.event if row.id in self.rows else None
         key = base64.urlsafe_b64encode(self.world.tick().to_bytes(12)).decode()
         row.event = event | {"changeKey": key, "lastModifiedDateTime": self.world.stamp()}
-        row.span, row.gone = span_of(row.event), False
+        row.span, row.gone = span, False
         row.shown = {}
         self.rows[row.id] = row
         self._note(row, content=True)

@@ -229,7 +229,7 @@ def _changed(mailbox: Mailbox, walk: Walk) -> list[Row]:
 
 def _whole(mailbox: Mailbox, row: Row, walk: Walk) -> list[Row]:
     """Return a row as a first round has it: a series with its master and what of it is in the window."""
-    if row.kind != "seriesMaster":
+    if row.kind != "seriesMaster" or row.span is None:
         return [row] if within(row, walk.span) else []
     found = occurrences(mailbox, row, walk.span)
     return [row, *found] if found else []
@@ -253,6 +253,8 @@ def _tombstone(row: Row) -> Row:
 
 def occurrences(mailbox: Mailbox, master: Row, window: Span) -> list[Row]:
     """Expand a series: exceptions stand in for what they replace, wherever they were moved to."""
+    if master.span is None:
+        return []
     series = mailbox.series(master)
     found = [
         mailbox.occurrence(master, series, original)
