@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from reconciler.model import Agent, Calendar, Fields, Status, rfc3339
 from reconciler.sources import WRITABLE
 from reconciler.sources.claims import Claim
-from reconciler.sources.google_bodies import UnfitError, changed, changes, held, is_ours, new, readable, refusal, wanted
+from reconciler.sources.google_bodies import changed, is_ours, new, readable, refusal
 from reconciler.sources.google_events import Reading
 from reconciler.sources.items import Item
+from reconciler.sources.writable import UnfitError, changes, held, wanted
 
 ANN = Agent(email="ann@acme.example", aliases=("a.lee@acme.example",), timezone="America/Chicago")
 READING = Reading(calendar=Calendar(source="google", kind="google", agent=ANN))
