@@ -12,13 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.config import MicrosoftAuth, Secret
+from reconciler.config.secret import Reference
 from reconciler.model import Absence, Agent, Calendar, Mode, Postponed, Pull, Unobserved, Window, rfc3339
 from reconciler.quota import PUBLISHED, Quota
 from reconciler.simulator.google import GoogleSimulator
+from reconciler.simulator.graph import GraphSimulator
 from reconciler.sources import PullRequest, Source
 from reconciler.sources.google import GoogleSource
 from reconciler.sources.google_transport import GoogleCalendar
 from reconciler.sources.ics import IcsSource
+from reconciler.sources.microsoft import MicrosoftSource
+from reconciler.sources.microsoft_auth import account_for
+from reconciler.sources.microsoft_transport import Graph
 from reconciler.sources.tokens import StaticTokens
 from reconciler.sources.wire import Wire
 
@@ -130,7 +136,8 @@ class SourceContract(abc.ABC):
         world.cancel("in")
         later = world.whole(cursor=cursor, known=frozenset({"in"}))
         gone = {event.id: event.absence for event in later.events} | {row.id: row.absence for row in later.tombstones}
-        assert gone == {"in": Absence.CANCELLED}
+        assert list(gone) == ["in"]
+        assert gone["in"] in {Absence.CANCELLED, Absence.GONE}  # a tombstone, or the answer of a look-up
 
     def test_a_window_wider_than_the_cursors_is_read_in_full(self, world: World) -> None:
         world.book("in", SOON)
@@ -268,5 +275,47 @@ class TestGoogle(SourceContract):
     def world(self, tmp_path: Path) -> Iterator[World]:
         with GoogleSimulator(clock=lambda: NOW) as server:
             world = GoogleWorld(server)
+            with closing(world.source):
+                yield world
+
+
+class MicrosoftWorld(World):
+    """A mailbox of the stand-in Graph, read by an application through O365's own connection."""
+
+    def __init__(self, server: GraphSimulator) -> None:
+        self.calendar = Calendar(source="microsoft", kind="microsoft", agent=Agent(email="dee@acme.example"))
+        self.theirs = server.mailbox("dee@acme.example")
+        server.mailbox("eve@acme.example")
+        quota = Quota("microsoft", PUBLISHED["microsoft"], None, sleep=lambda _: None)
+        auth = MicrosoftAuth.model_validate({"token": Secret(Reference("", "env", "TOKEN", Path()))})
+        account = account_for(auth, server.url, {"TOKEN": server.token()}, quota)
+        self.source: MicrosoftSource = MicrosoftSource(name="microsoft", graph=Graph(account, quota))
+        self.names: dict[str, str] = {}
+
+    def book(self, event: str, start: datetime) -> None:
+        times = {
+            "start": {"dateTime": f"{start:%Y-%m-%dT%H:%M:%S}", "timeZone": "UTC"},
+            "end": {"dateTime": f"{start + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}", "timeZone": "UTC"},
+        }
+        if event in self.names:
+            self.theirs.patch(event, times)
+        else:
+            self.names[event] = str(self.theirs.insert({"id": event, "subject": "Showing", **times})["id"])
+
+    def cancel(self, event: str) -> None:
+        self.theirs.delete(event)
+
+    def close(self) -> None:
+        self.theirs.revoke()
+
+    def open(self) -> None:
+        self.theirs.restore()
+
+
+class TestMicrosoft(SourceContract):
+    @pytest.fixture
+    def world(self, tmp_path: Path) -> Iterator[World]:
+        with GraphSimulator(clock=lambda: NOW) as server:
+            world = MicrosoftWorld(server)
             with closing(world.source):
                 yield world
