@@ -52,7 +52,7 @@ class Quotas:
         if provider not in self.made:
             from reconciler.quota import Quota
 
-            self.made[provider] = (self.make or Quota)(provider, budget_of(self.job), self.engine)
+            self.made[provider] = (self.make or Quota)(provider, budget_of(self.job, provider), self.engine)
         return self.made[provider]
 
 
@@ -88,18 +88,10 @@ def assemble(
 
 def supported(job: Job) -> None:
     """Refuse what a job file may say and this release can't do yet, all at once."""
-    problems = [
-        Problem(
-            f"source.{table.name}", f'kind = "{table.kind}" is not part of this release', "use an ICS feed until then"
-        )
-        for table in job.sources
-        if isinstance(table, Microsoft)
-    ]
     if job.policy.sync != "calendar-to-crm":
         hint = 'leave sync at "calendar-to-crm" until then'
-        problems.append(Problem("policy.sync", "writing to calendars is not part of this release", hint))
-    if problems:
-        raise ConfigError(tuple(problems), where=str(job.path))
+        problem = Problem("policy.sync", "writing to calendars is not part of this release", hint)
+        raise ConfigError((problem,), where=str(job.path))
 
 
 def directory(job: Job, environ: Mapping[str, str]) -> Directory:
@@ -144,9 +136,10 @@ def source_of(table: SourceTable, environ: Mapping[str, str], clock: Clock, quot
         return IcsSource(
             name=table.name, absence=table.absence, allow_private=table.allow_private, base=quotas.job.base
         )
+    quota = quotas.of(provider_of(table, environ))
     if isinstance(table, Microsoft):
-        raise TypeError(table.kind)
-    return _google(table, environ, quotas.of(provider_of(table, environ)), clock)
+        return _microsoft(table, environ, quota, clock)
+    return _google(table, environ, quota, clock)
 
 
 def close(source: Source) -> None:
@@ -156,21 +149,24 @@ def close(source: Source) -> None:
         release()
 
 
-# ---- Google ---------------------------------------------------------------------------------------------------------
+# ---- Google and Microsoft -------------------------------------------------------------------------------------------
 
 
-def budget_of(job: Job) -> Budget:
-    """Return what a job may ask of Google."""
+def budget_of(job: Job, provider: str) -> Budget:
+    """Return what a job may ask of a provider, named by its kind or as `provider_of` does."""
     from reconciler.quota import budget_for
 
-    return budget_for("google", job.budget.get("google"))
+    kind = provider.partition(":")[0]
+    return budget_for(kind, job.budget.get(kind))
 
 
-def provider_of(table: Google, environ: Mapping[str, str]) -> str:
-    """Name the project that Google charges with what a source asks: all who act for it share one budget.
+def provider_of(table: Google | Microsoft, environ: Mapping[str, str]) -> str:
+    """Name the project that a provider charges with what a source asks: all who act for it share one budget.
 
     A credential that does not say its project, or can't be read, counts with the others that don't.
     """
+    if isinstance(table, Microsoft):
+        return f"microsoft:{table.auth.client_id}" if table.auth.client_id else "microsoft"
     project = _project(table.auth, environ)
     return f"google:{project}" if _PROJECT.fullmatch(project) else "google"
 
@@ -200,6 +196,18 @@ def _google(table: Google, environ: Mapping[str, str], quota: Quota, clock: Cloc
     wire = Wire()
     tokens = tokens_for(table.auth, environ, Sender(wire, quota, now), alone=_is_of_one(table))
     return GoogleSource(name=table.name, api=GoogleCalendar(table.endpoint, tokens, quota, wire, clock=now))
+
+
+def _microsoft(table: Microsoft, environ: Mapping[str, str], quota: Quota, clock: Clock) -> Source:
+    from reconciler.sources.microsoft import MicrosoftSource
+    from reconciler.sources.microsoft_auth import account_for
+    from reconciler.sources.microsoft_transport import Graph
+
+    def now() -> float:
+        return clock().timestamp()
+
+    account = account_for(table.auth, table.endpoint, environ, quota, clock=now)
+    return MicrosoftSource(name=table.name, graph=Graph(account, quota, clock=now))
 
 
 def _is_of_one(table: Google) -> bool:

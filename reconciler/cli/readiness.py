@@ -49,8 +49,6 @@ def _made(call: Call, job: Job, state: State | None, made: dict[str, Source], op
 
     quotas = Quotas(job, state.engine if state else None)
     for table in job.sources:
-        if table.kind == "microsoft":
-            continue
         try:
             made[table.name] = source_of(table, call.world.environ, call.world.clock, quotas)
         except ConfigError as error:
@@ -136,7 +134,7 @@ def _budgets(call: Call, job: Job, people: Directory) -> Iterator[Line]:
     """Say of each provider's project what its budget permits, and whether the schedule promises more."""
     from reconciler.assembly import budget_of, provider_of
 
-    tables = [table for table in job.sources if table.kind == "google"]
+    tables = [table for table in job.sources if table.kind != "ics"]
     if not tables:
         return
     schedule = yield from _schedule(call, job)
@@ -145,7 +143,7 @@ def _budgets(call: Call, job: Job, people: Directory) -> Iterator[Line]:
         agents = Counter(one.agent.email for one in _active(people.calendars) if projects.get(one.source) == project)
         if agents:
             demand = Demand(calendars=agents.total(), busiest=max(agents.values()))
-            for each in cadence.verdicts("google", demand, budget_of(job), schedule):
+            for each in cadence.verdicts(project.partition(":")[0], demand, budget_of(job, project), schedule):
                 mark = Mark.OK if each.holds else Mark.PROBLEM
                 yield Line(f"{each.about} {project}", mark, bounded(each.says, LONGEST))
 
