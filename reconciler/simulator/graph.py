@@ -44,8 +44,8 @@ _TOKEN: Final = re.compile(r"/[^/]+/oauth2/v2\.0/token")
 # What a fault makes of a page, and not of the whole answer.
 _OF_PAGES: Final = frozenset(
     {
-        *(Harm.EMPTY_PAGE, Harm.SMALL_PAGES, Harm.ENDLESS, Harm.REPLAY, Harm.DUPLICATES),
-        *(Harm.STRAY_LINK, Harm.NAMELESS_LINK),
+        *(Harm.EMPTY_PAGE, Harm.SMALL_PAGES, Harm.ENDLESS, Harm.REPLAY, Harm.STALE),
+        *(Harm.DUPLICATES, Harm.STRAY_LINK, Harm.NAMELESS_LINK),
     }
 )
 

@@ -140,11 +140,19 @@ class Mailbox:
     generation: int = 0
     killed_for: str = "SyncStateNotFound"
     refused: RefusedError | None = None
+    title: str = "Calendar"
+    others: dict[str, Mailbox] = field(default_factory=dict)  # further calendars of the same user, by their ids
     _losing: int = 0
 
     @property
     def calendar_id(self) -> str:
-        return "AAMkCal" + self.world.digest(f"calendar/{self.id}")[:24] + "="
+        return "AAMkCal" + self.world.digest(f"calendar/{self.id}/{self.title}")[:24] + "="
+
+    def calendar(self, title: str) -> Mailbox:
+        """Return another calendar of the same user, made now if there is none; it has events and links of its own."""
+        with self.world.lock:
+            made = Mailbox(self.world, self.id, self.address, self.zone, self.tenant, title=title)
+            return self.others.setdefault(made.calendar_id, made)
 
     # What people do.
 

@@ -36,6 +36,9 @@ _BY_PROPERTY: Final = re.compile(
 )
 _BY_UID: Final = re.compile(r"iCalUId eq '((?:[^']|'')*)'")
 
+# facts §1.4: a first round, too, can have tombstones.
+_WITH_TOMBSTONES: Final = -2
+
 Key = list[Any]
 
 
@@ -78,7 +81,7 @@ class Walk:
     """What a token says: whose, over which window, from where in the log to where, and after which key."""
 
     what: str
-    mailbox: str
+    calendar: str
     generation: int
     window: tuple[str, str]
     since: int
@@ -98,7 +101,7 @@ class Walk:
             walk = cls(*orjson.loads(base64.urlsafe_b64decode(text)))
         except (binascii.Error, ValueError, TypeError) as error:
             raise RefusedError(400, "SyncStateInvalid") from error
-        if walk.what != what or walk.mailbox != mailbox.id:
+        if walk.what != what or walk.calendar != mailbox.calendar_id:
             raise RefusedError(400, "SyncStateInvalid")
         age = mailbox.world.clock().timestamp() - walk.issued
         old = rules.token_lifetime is not None and age > rules.token_lifetime.total_seconds()
@@ -175,11 +178,14 @@ def _walk(mailbox: Mailbox, request: Request, twist: Twist) -> Walk:
         since = walk.since
         if twist.suffers(Harm.REPLAY) and twist.fault:
             since = max(since - twist.fault.size, 0)
+        if twist.suffers(Harm.STALE):
+            until = since
         return replace(walk, what="skip", since=since, until=until, issued=now)
     refuse_options(request, _NOT_WITH_DELTA)
     start, end = window_of(request)
     window = (start.isoformat(), end.isoformat())
-    return Walk("skip", mailbox.id, mailbox.generation, window, -1, until, now)
+    since = _WITH_TOMBSTONES if twist.suffers(Harm.REPLAY) else -1
+    return Walk("skip", mailbox.calendar_id, mailbox.generation, window, since, until, now)
 
 
 def refuse_options(request: Request, names: Iterable[str]) -> None:
@@ -203,18 +209,19 @@ def _link(what: str, twist: Twist, walk: Walk) -> Resource:
 
 def _units(mailbox: Mailbox, walk: Walk) -> Iterator[tuple[Key, list[Row]]]:
     """Yield what a page can't split: a single event, or a series with everything of it. The order means nothing."""
-    rows = _begun(mailbox) if walk.since < 0 else _changed(mailbox, walk)
+    rows = _begun(mailbox, gone=walk.since == _WITH_TOMBSTONES) if walk.since < 0 else _changed(mailbox, walk)
     for row in sorted(rows, key=lambda row: (row.order, row.id)):
         key = [row.order, row.id]
         if key <= walk.after:
             continue
-        found = _whole(mailbox, row, walk) if walk.since < 0 else _what_changed(mailbox, row, walk)
+        first = walk.since < 0 and not row.gone
+        found = _whole(mailbox, row, walk) if first else _what_changed(mailbox, row, walk)
         if found:
             yield key, found
 
 
-def _begun(mailbox: Mailbox) -> list[Row]:
-    return [row for row in mailbox.rows.values() if not row.gone and row.original is None]
+def _begun(mailbox: Mailbox, *, gone: bool = False) -> list[Row]:
+    return [row for row in mailbox.rows.values() if (gone or not row.gone) and row.original is None]
 
 
 def _changed(mailbox: Mailbox, walk: Walk) -> list[Row]:

@@ -83,7 +83,8 @@ class Harm(StrEnum):
     LATE_ERROR = "late error"  # carried out, and answered with an error: `status`, without a body
     BIG_PAGE = "big page"  # `status` without a body for lists that want more than `size` items a page
     ENDLESS = "endless"  # the same page of a list again and again, each time with a fresh link
-    REPLAY = "replay"  # a delta also has the last `size` changes from before its token
+    REPLAY = "replay"  # a delta also has the last `size` changes from before its token, a first round old tombstones
+    STALE = "stale"  # a delta shows nothing yet; what changed comes with its next link
     DUPLICATES = "duplicates"  # the first `size` items of a page are there twice, the second time as they were before
     STRAY_LINK = "stray link"  # the link to the next page, or the next delta, leads to `location`
     NAMELESS_LINK = "nameless link"  # the user's name is missing in that link

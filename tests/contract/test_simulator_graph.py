@@ -107,6 +107,24 @@ def test_a_calendar_can_be_named(graph: Client, mailbox: Mailbox) -> None:
     assert refused(graph("GET", other)) == (404, "ErrorItemNotFound")
 
 
+def test_a_further_calendar_is_found_by_its_own_path_alone(graph: Client, mailbox: Mailbox) -> None:
+    team = mailbox.calendar("Team")
+    made = team.insert(timed())["id"]
+    base = f"users/{mailbox.id}/calendars/{team.calendar_id}"
+    assert mailbox.calendar("Team") is team
+    assert [one["name"] for one in graph.get(f"users/{CID}/calendars")["value"]] == ["Calendar", "Team"]
+    assert graph.get(base)["isDefaultCalendar"] is False
+    items, link = graph.round(
+        graph.first(mailbox.id).replace("/calendarView", f"/calendars/{team.calendar_id}/calendarView")
+    )
+    assert ids(items) == [made]
+    assert graph.delta(graph.first(mailbox.id)) == []
+    assert refused(graph("GET", f"users/{CID}/events/{made}")) == (404, "ErrorItemNotFound")
+    assert graph.get(f"{base}/events/{made}")["subject"] == "Showing"
+    # One link, one calendar.
+    assert refused(graph("GET", link.replace(f"/calendars/{team.calendar_id}", ""))) == (400, "SyncStateInvalid")
+
+
 def test_an_empty_delta_has_a_new_link_and_an_old_one_replays(mailbox: Mailbox, graph: Client) -> None:
     first = graph.link(mailbox.id)
     items, second = graph.round(first)

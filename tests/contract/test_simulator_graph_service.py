@@ -520,6 +520,23 @@ def test_old_changes_can_come_again(server: GraphSimulator, graph: Client, mailb
     assert sorted(ids(graph.delta(link))) == sorted([made[0], *made[2:]])
 
 
+def test_a_first_round_can_have_tombstones(server: GraphSimulator, graph: Client, mailbox: Mailbox) -> None:
+    gone, kept = (mailbox.insert(timed())["id"] for _ in range(2))
+    mailbox.delete(gone)
+    server.faults.add(Fault(what=Harm.REPLAY, path="delta"))
+    items = graph.delta(graph.first(mailbox.id))
+    assert {item["id"]: "@removed" in item for item in items} == {gone: True, kept: False}
+
+
+def test_a_change_can_be_late(server: GraphSimulator, graph: Client, mailbox: Mailbox) -> None:
+    link = graph.link(mailbox.id)
+    made = mailbox.insert(timed())["id"]
+    server.faults.add(Fault(what=Harm.STALE, path="delta", times=1))
+    items, link = graph.round(link)
+    assert items == []
+    assert ids(graph.delta(link)) == [made]
+
+
 def test_an_event_can_be_in_a_round_twice_and_older_the_second_time(
     server: GraphSimulator, graph: Client, mailbox: Mailbox, clock: Clock
 ) -> None:
