@@ -1,0 +1,103 @@
+"""What may be written to an Outlook calendar and how it is spelled: fields in, Graph's JSON out, or a refusal.
+
+A change names only what it changes; start, end and isAllDay always together. Nobody is ever named in it: whoever
+attends an event would be told of the change by Exchange, and no parameter keeps it from doing so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from reconciler.model import Event, EventKind, Fields, Status
+from reconciler.sources.items import Item
+from reconciler.sources.microsoft_events import Reading, Sort, event_of, sort_of
+from reconciler.sources.writable import RECURRING, UnfitError, held, span_of
+
+if TYPE_CHECKING:
+    from reconciler.sources.claims import Claim
+
+Body: TypeAlias = dict[str, object]
+
+_OURS: Final = "String {{6a0e2f5c-3d1b-4b8e-9d57-1f4c8a2be703}} Name {}"
+MARK: Final = _OURS.format("crmClaim")
+"""The extended property that makes an event known again: people don't see it, and can't change it."""
+
+
+def readable(item: Item, reading: Reading) -> Event:
+    """Return the event that an item describes. Raises UnfitError."""
+    try:
+        if sort_of(item) is not Sort.SINGLE:
+            raise UnfitError(RECURRING)
+        return event_of(item, reading)
+    except ValueError as error:
+        raise UnfitError(f"it can't be read: {error}") from error
+
+
+def is_ours(item: Item, claim: Claim) -> bool:
+    """Tell whether an item carries the mark of `claim`. A search finds values without regard to case."""
+    properties = item.get("singleValueExtendedProperties")
+    return isinstance(properties, list) and any(
+        isinstance(one, Mapping) and str(one.get("id")).lower() == MARK.lower() and one.get("value") == claim.id()
+        for one in properties
+    )
+
+
+def refusal(item: Item, event: Event, reading: Reading) -> str:
+    """Return why an event is left as it is, a clause; empty if it may be written."""
+    reasons = (
+        (event.absence is not None, "it is cancelled, and only still shown"),
+        (event.kind is not EventKind.DEFAULT, "it is no appointment but a draft, or says where the agent is"),
+        (item.get("isOrganizer") is not True, "somebody else organizes it"),
+        (_has_guests(item, event, reading), "others attend it, and Exchange would tell them"),
+    )
+    return next((why for holds, why in reasons if holds), "")
+
+
+def _has_guests(item: Item, event: Event, reading: Reading) -> bool:
+    """Tell whether anybody but the agent is invited, somebody without an address included."""
+    given = item.get("attendees")
+    nameless = isinstance(given, list) and len(given) > len(event.attendees)
+    return nameless or any(one.email not in reading.own for one in event.attendees)
+
+
+def new(claim: Claim, generation: int, want: Fields) -> Body:
+    """Return the body of a new event under `claim`. Raises UnfitError."""
+    marks = {**claim.mark(generation), "crmClaim": claim.id()}  # of all generations the same, to be searched for
+    return {
+        # Exchange takes one event for it and no second one (facts §3).
+        "transactionId": f"crm:{claim.id(generation)}:{generation}",
+        "singleValueExtendedProperties": [{"id": _OURS.format(name), "value": value} for name, value in marks.items()],
+        **_times(want),
+        **_words({name: value for name, value in want.items() if value}),
+        "showAs": _shows(want.get("status")),
+    }
+
+
+def changed(event: Event, changing: Fields) -> Body:
+    """Return a change of an event: the changed fields and nothing else."""
+    times = _times({**held(event), **changing}) if "start" in changing else {}
+    status = {"showAs": _shows(changing["status"])} if "status" in changing else {}
+    return {**times, **_words(changing), **status}
+
+
+def _words(fields: Fields) -> Body:
+    title = {"subject": fields["title"]} if "title" in fields else {}
+    return title | ({"location": {"displayName": fields["location"]}} if "location" in fields else {})
+
+
+def _shows(status: object) -> str:
+    """Spell a status: an event of Outlook's has none of its own, but may be shown as tentative."""
+    return "tentative" if status == Status.TENTATIVE else "busy"
+
+
+def _times(fields: Fields) -> Body:
+    span = span_of(fields)
+    return {"start": _when(span.start), "end": _when(span.end), "isAllDay": span.all_day}
+
+
+def _when(moment: datetime | date) -> Body:
+    """Spell a day as its midnight, an instant in UTC: both are shown on the clock of whoever looks."""
+    local = moment.astimezone(UTC) if isinstance(moment, datetime) else moment
+    return {"dateTime": f"{local:%Y-%m-%dT%H:%M:%S}.0000000", "timeZone": "UTC"}
