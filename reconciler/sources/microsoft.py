@@ -264,11 +264,15 @@ class _Read:
             if isinstance(item, GoneError):
                 teller.gone(name)
             elif isinstance(item, Exception):
-                self.pending.append(name)
-                teller.stand(name)
+                self._wait(name, teller)
             else:
                 masters[name] = item
         return masters
+
+    def _wait(self, series: str, teller: Teller) -> None:
+        """Leave a series as it was, and to the next run."""
+        self.pending.append(series)
+        teller.stand(series)
 
     def _anew(self, series: str, master: Item | None, teller: Teller) -> None:
         """Read one series by its instances; deleted, it takes its occurrences along; out of reach, it waits."""
@@ -277,7 +281,7 @@ class _Read:
         except GoneError:
             teller.gone(series)
         except (PostponedError, ProviderError):
-            self.pending.append(series)
+            self._wait(series, teller)
 
     def _reread(self, series: str, master: Item, teller: Teller) -> None:
         """Tell a series by its instances; an occurrence that is not among them is asked for by its own id."""

@@ -83,7 +83,8 @@ class Teller:
         self.guarded(id_of(item), lambda: self._keep([event_of(item, self._reading, master)]))
 
     def stand(self, series: str) -> None:
-        """Say that a series could not be read this time: what is known of it stands as it was."""
+        """Say that a series could not be read this time: what is known of it stands as it was, be it that it is one."""
+        self.told.rules[series] = self._request.rules.get(series, "")
         self.told.unchanged |= {event for event in self._request.known if series_in(event) == series}
 
     def lost(self, series: str) -> dict[str, str]:
