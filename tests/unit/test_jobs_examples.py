@@ -13,7 +13,7 @@ from croniter import croniter
 
 from reconciler.agents import directory, rows_of_file
 from reconciler.cli.cadence import Demand, every, spoken
-from reconciler.config import Google, Ics, SqlCrm, load
+from reconciler.config import Google, Ics, Microsoft, SqlCrm, load
 from reconciler.errors import Problem
 from reconciler.model import AgentState, Role
 from reconciler.quota.budget import budget_for
@@ -72,6 +72,15 @@ def test_the_google_job_says_of_its_budget_what_is_so() -> None:
         turn = every(budget, Demand(calendars=int(calendars.replace(",", ""))))
         assert turn is not None
         assert spoken(turn) == f"{minutes} minutes"
+
+
+def test_the_microsoft_job_names_its_secrets_reads_alone_and_writes_nothing() -> None:
+    job = load(JOBS / "microsoft.toml", {})
+    [source] = job.sources
+    assert isinstance(source, Microsoft)
+    assert str(source.auth.client_secret) == "env:MS_SECRET"
+    assert job.policy.allow == ()
+    assert "Calendars.Read " in (JOBS / "microsoft.toml").read_text(), "not Calendars.ReadWrite: nothing is written"
 
 
 def test_the_full_example_shows_every_section() -> None:
