@@ -220,7 +220,7 @@ class Mailbox:
             times = {"start": rendered(first, zone), "end": rendered(series.end_of(first), zone)}
             kept = sum(1 for _ in series.originals(datetime.min.replace(year=1900, tzinfo=UTC), first))
             fresh = writable(copied(row.event)) | times
-            fresh["recurrence"] = _counted_on(fresh["recurrence"], kept) | changes.get("recurrence", {})
+            fresh["recurrence"] = _counted_on(fresh["recurrence"], kept)
             day = datetime.combine(series.day_of(first), datetime.min.time(), UTC)
             self.change(row, {"recurrence": cut_before(row.event["recurrence"], day)})
             return self.insert({name: value for name, value in (fresh | changes).items() if name != "transactionId"})
@@ -372,10 +372,12 @@ class Mailbox:
         row.properties |= properties(changes.get("singleValueExtendedProperties"))
         if row.original is not None:
             self._except(row, event)
+        else:
+            event["type"] = "seriesMaster" if event.get("recurrence") else "singleInstance"
         self.keep(row, event)
         if row.original is not None and row.stamp == len(self.log):
             self.touch(self.rows[event["seriesMasterId"]])
-        if row.kind == "seriesMaster" and any(event[name] != before[name] for name in _PLACING):
+        if before["type"] == "seriesMaster" and any(event[name] != before[name] for name in _PLACING):
             self._reset_exceptions(row)
         if spreading and event["isOrganizer"]:
             self.spread(row)
@@ -399,9 +401,9 @@ class Mailbox:
 
     def _reset_exceptions(self, master: Row) -> None:
         """Let exceptions vanish whose occurrence the pattern no longer makes."""
-        series = self.series(master)
-        master.deleted = {original for original in master.deleted if series.makes(original)}
-        for original in [original for original in master.exceptions if not series.makes(original)]:
+        series = self.series(master) if master.kind == "seriesMaster" else None
+        master.deleted = {original for original in master.deleted if series and series.makes(original)}
+        for original in [original for original in master.exceptions if not (series and series.makes(original))]:
             self.rows.pop(master.exceptions.pop(original).id, None)
 
     def remove(self, row: Row) -> None:
@@ -434,6 +436,8 @@ class Mailbox:
     def twin(self, row: Row) -> Row | None:
         """Find this mailbox's copy of somebody else's event: the same iCalUId, and for an occurrence its start."""
         other = row.event
+        if other["iCalUId"] is None:
+            return None
         if row.original is None:
             return next((mine for mine in self._live() if mine.event["iCalUId"] == other["iCalUId"]), None)
         series = uid_on(other["iCalUId"], row.original)
@@ -462,7 +466,7 @@ class Mailbox:
 
     def threw_away(self, uid: str | None) -> bool:
         """Say whether there was a copy of that event, which its owner deleted."""
-        return any(row.gone and row.event["iCalUId"] == uid for row in self.rows.values())
+        return uid is not None and any(row.gone and row.event["iCalUId"] == uid for row in self.rows.values())
 
     def _uninvite(self, row: Row, former: set[str]) -> None:
         for address in former:

@@ -225,13 +225,12 @@ def _begun(mailbox: Mailbox, *, gone: bool = False) -> list[Row]:
 
 
 def _changed(mailbox: Mailbox, walk: Walk) -> list[Row]:
-    """Return the rows whose last change lies in this part of the log: single events, and masters of what changed."""
-    found = []
-    for place in range(walk.since, walk.until):
-        row = mailbox.rows.get(mailbox.log[place])
-        if row is not None and row.original is None and row.stamp == place + 1:
-            found.append(row)
-    return found
+    """Return the rows of which any change lies in this part of the log: single events, and masters of what changed.
+
+    What changed again since comes as it is now, and with the next round once more: rather twice than not at all.
+    """
+    rows = (mailbox.rows.get(name) for name in dict.fromkeys(mailbox.log[walk.since : walk.until]))
+    return [row for row in rows if row is not None and row.original is None]
 
 
 def _whole(mailbox: Mailbox, row: Row, walk: Walk) -> list[Row]:

@@ -145,7 +145,13 @@ def check(event: Resource) -> None:
     if event.get("isAllDay") and not _all_day(event):
         message = "The Event.Start and Event.End of an all-day event must be set to midnight, in the same time zone."
         raise RefusedError(400, "ErrorPropertyValidationFailure", message)
-    if len(event.get("attendees") or ()) > MOST_ATTENDEES:
+    _check_attendees(event.get("attendees") or [])
+
+
+def _check_attendees(attendees: object) -> None:
+    if not isinstance(attendees, list) or not all(isinstance(one, dict) for one in attendees):
+        raise RefusedError(400, "BadRequest", "The attendees are not valid.")
+    if len(attendees) > MOST_ATTENDEES:
         raise RefusedError(400, "ErrorInvalidRecipients", "There are too many attendees.")
 
 
@@ -161,7 +167,10 @@ def _all_day(event: Resource) -> bool:
 
 def properties(values: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
     """Read extended properties; the GUID's case means nothing, the name's does (facts §3)."""
-    return {property_id(one["id"]): str(one["value"]) for one in values or ()}
+    try:
+        return {property_id(one["id"]): str(one["value"]) for one in values or ()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RefusedError(400, "BadRequest", "The extended properties are not valid.") from error
 
 
 def property_id(text: str) -> str:

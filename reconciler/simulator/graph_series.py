@@ -84,7 +84,7 @@ def split_occurrence(name: str) -> tuple[str, datetime] | None:
     try:
         (seconds,) = struct.unpack(">q", base64.urlsafe_b64decode(name[-_TAIL:]))
         return name[:-_TAIL], datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, struct.error):
+    except (ValueError, OverflowError, OSError, struct.error):
         return None
 
 
@@ -103,8 +103,11 @@ class Series:
         own = "UTC" if master["isAllDay"] else master.get("originalStartTimeZone") or mailbox_zone
         zone = own if zone_of(own) else mailbox_zone
         start, end = (moment.astimezone(zone_of(zone)).replace(tzinfo=None) for moment in span)
-        pattern = master["recurrence"]
-        return cls(start, end - start, zone, _rule(_frozen(pattern["pattern"]), _frozen(pattern["range"]), start))
+        try:
+            pattern, bounds = (_frozen(master["recurrence"][name]) for name in ("pattern", "range"))
+            return cls(start, end - start, zone, _rule(pattern, bounds, start))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RefusedError(400, "ErrorInvalidArgument", "The recurrence pattern is not valid.") from error
 
     def originals(self, lower: datetime, upper: datetime) -> Iterator[datetime]:
         """Yield the starts of occurrences that end after `lower` and begin before `upper`."""
@@ -150,15 +153,12 @@ def _frozen(value: Resource) -> tuple[tuple[str, Any], ...]:
 @lru_cache(maxsize=4096)
 def _rule(pattern: tuple[tuple[str, Any], ...], bounds: tuple[tuple[str, Any], ...], start: datetime) -> rrule:
     how, until = dict(pattern), dict(bounds)
-    try:
-        options = _SHAPES[how["type"]](how)
-        if until["type"] == "endDate":
-            options["until"] = datetime.combine(date.fromisoformat(until["endDate"]), time.max)
-        elif until["type"] == "numbered":
-            options["count"] = until["numberOfOccurrences"]
-        return rrule(dtstart=start, interval=how.get("interval") or 1, cache=True, **options)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RefusedError(400, "ErrorInvalidArgument", "The recurrence pattern is not valid.") from error
+    options = _SHAPES[how["type"]](how)
+    if until["type"] == "endDate":
+        options["until"] = datetime.combine(date.fromisoformat(until["endDate"]), time.max)
+    elif until["type"] == "numbered":
+        options["count"] = until["numberOfOccurrences"]
+    return rrule(dtstart=start, interval=how.get("interval") or 1, cache=True, **options)
 
 
 def _weekdays(how: Resource) -> list[weekday]:

@@ -378,6 +378,31 @@ def at_once(server: GraphSimulator, many: int) -> list[requests.Response]:
         return list(pool.map(lambda _: once(server, CID), range(many)))
 
 
+def test_threads_may_read_while_people_edit(server: GraphSimulator, mailbox: Mailbox) -> None:
+    users = [f"agent{number}@acme.example" for number in range(8)]
+    for user in users:
+        server.mailbox(user, DENVER)
+
+    def poll(user: str) -> list[str]:
+        graph = Client(server, server.token())
+        found, link = graph.round(graph.first(user))
+        for _ in range(10):
+            items, link = graph.round(link)
+            found += items
+        graph.close()
+        return ids(found)
+
+    def edit(user: str) -> list[str]:
+        return [server.mailbox(user).insert(timed())["id"] for _ in range(20)]
+
+    with ThreadPoolExecutor(16) as pool:
+        made, told = pool.map(edit, users), list(pool.map(poll, users))
+        for user, wanted, found in zip(users, made, told, strict=True):
+            assert set(found) <= set(wanted)
+            assert server.high_water(user) == 1
+    assert {entry.status for entry in server.requests()} == {200}
+
+
 def test_the_ledger_tells_whose_mailbox_was_asked_and_with_what_end(
     server: GraphSimulator, graph: Client, mailbox: Mailbox
 ) -> None:

@@ -120,9 +120,25 @@ def test_a_transaction_belongs_to_its_mailbox(graph: Client) -> None:
         (whole_day("2026-03-04", "2026-03-04"), "ErrorPropertyValidationFailure"),
         (timed(attendees=guests(*(f"{n}@client.example" for n in range(501)))), "ErrorInvalidRecipients"),
         (timed(recurrence={"pattern": {"type": "hourly"}, "range": {"type": "noEnd"}}), "ErrorInvalidArgument"),
+        (timed(recurrence="weekly"), "ErrorInvalidArgument"),
+        (timed(attendees="everybody"), "BadRequest"),
+        (timed(singleValueExtendedProperties=[{"id": MARK}]), "BadRequest"),
         ([], "BadRequest"),
     ],
-    ids=["no time", "ends first", "zone", "no such time", "all day", "no day", "a crowd", "pattern", "a list"],
+    ids=[
+        "no time",
+        "ends first",
+        "zone",
+        "no such time",
+        "all day",
+        "no day",
+        "a crowd",
+        "pattern",
+        "a word",
+        "no list",
+        "no value",
+        "a list",
+    ],
 )
 def test_what_makes_no_sense_is_refused(graph: Client, mailbox: Mailbox, body: Any, code: str) -> None:
     assert refused(graph("POST", EVENTS, body)) == (400, code)
@@ -258,6 +274,18 @@ def test_an_occurrence_that_is_patched_becomes_an_exception(graph: Client, mailb
     crossing = graph("PATCH", name, {"start": at(far), "end": at(far + timedelta(hours=1))})
     assert refused(crossing) == (400, "ErrorOccurrenceCrossingBoundary")
     assert kinds(graph.delta(link)) == ["seriesMaster", "exception"]
+
+
+def test_a_series_can_become_a_single_event_and_back(graph: Client, mailbox: Mailbox) -> None:
+    master = mailbox.insert(weekly())
+    mailbox.move_occurrence(master["id"], MONDAY, MONDAY + timedelta(hours=2))
+    link = graph.link(CID)
+    name = f"{EVENTS}/{master['id']}"
+    assert graph("PATCH", name, {"recurrence": None}).json()["type"] == "singleInstance"
+    items, link = graph.round(link)
+    assert kinds(items) == ["singleInstance"]
+    assert graph("PATCH", name, {"recurrence": master["recurrence"]}).json()["type"] == "seriesMaster"
+    assert kinds(graph.delta(link)) == ["seriesMaster"] + ["occurrence"] * 5
 
 
 # Deleting: facts §4.
