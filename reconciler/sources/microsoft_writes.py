@@ -23,7 +23,7 @@ from reconciler.sources.answers import GoneError, MissingError, MovedError, Prov
 from reconciler.sources.claims import GENERATIONS, Claim
 from reconciler.sources.items import Item
 from reconciler.sources.microsoft_bodies import MARK, Body
-from reconciler.sources.microsoft_events import Reading, event_of
+from reconciler.sources.microsoft_events import Reading, event_of, is_whole
 from reconciler.sources.microsoft_faults import Asked
 from reconciler.sources.microsoft_transport import JSON_TYPE, PLAIN, Call, Graph, Json, Target, prefer
 from reconciler.sources.writable import UnfitError, wanted
@@ -41,11 +41,11 @@ class WritableGraph(Graph):
 
     def create(self, target: Target, body: Body) -> Json:
         """Add an event. TakenError if its transactionId was used for another one."""
-        return self.send(self._with(target, "post", self.address(target, "events"), body))
+        return _event(self.send(self._with(target, "post", self.address(target, "events"), body)))
 
     def patch(self, target: Target, event: str, body: Body, *, etag: str) -> Json:
         """Change the properties named in `body`. MovedError if the event has another version."""
-        return self.send(self._with(target, "patch", self.event(target, event), body, {"If-Match": etag}))
+        return _event(self.send(self._with(target, "patch", self.event(target, event), body, {"If-Match": etag})))
 
     def delete(self, target: Target, event: str, *, etag: str) -> None:
         """Delete an event. GoneError if there is none any more."""
@@ -74,6 +74,13 @@ class WritableGraph(Graph):
     def _with(target: Target, method: str, url: str, body: Body, more: Json | None = None) -> Call:
         headers = {**prefer(), "Content-type": JSON_TYPE, **{name: str(value) for name, value in (more or {}).items()}}
         return Call(target, method, url, headers, orjson.dumps(body), asked=_WRITE)
+
+
+def _event(said: Json) -> Json:
+    """Return an answer that is an event. Any other says nothing about what became of a write."""
+    if not is_whole(said):
+        raise TransientError("answered with something else than was asked for")
+    return said
 
 
 @dataclass(frozen=True, slots=True)
