@@ -118,9 +118,14 @@ def weigh(draws: Sequence[Draw], known: Mapping[str, Level], want: int, now: flo
     # Of several empty buckets the one that takes longest to fill is the answer.
     empty = max((draw for offer, draw in offers if not offer), key=lambda draw: _wait(draw, levels), default=None)
     if empty:
-        return Drawn(0, empty.bucket.scope, _wait(empty, levels)), {}
+        return Drawn(0, empty.bucket.scope, _wait(empty, levels)), _begun_again(levels, known)
     granted = min(want, *(offer for offer, _ in offers))
     return Drawn(granted), {scope: (held - granted, at) for scope, (held, at) in levels.items()}
+
+
+def _begun_again(levels: Mapping[str, Level], known: Mapping[str, Level]) -> dict[str, Level]:
+    """Return the buckets that a wrong clock had filled: they fill from now on, also if nothing is taken yet."""
+    return {scope: level for scope, level in levels.items() if scope in known and known[scope][1] > level[1]}
 
 
 def _wait(draw: Draw, levels: Mapping[str, Level]) -> float:

@@ -125,6 +125,13 @@ def test_a_job_with_a_smaller_budget_never_finds_more_than_its_own_capacity(open
     assert drain(engine, Bucket("minute", capacity=4, rate=0.1)) == 4
 
 
+def test_a_bucket_that_a_wrong_clock_used_fills_from_the_moment_somebody_asks(opened: Open) -> None:
+    for ledger in (Shared(opened(), "google"), Memory()):
+        assert ledger.withdraw([Draw(MINUTE)], want=5, now=NOW + 100 * FAR).granted == 5
+        assert ledger.withdraw([Draw(MINUTE)], want=5, now=NOW).granted == 0
+        assert ledger.withdraw([Draw(MINUTE)], want=5, now=NOW + 10).granted > 0
+
+
 @pytest.mark.parametrize("back", [1.0, 59.0, FAR])
 def test_a_clock_set_back_brings_nothing(opened: Open, back: float) -> None:
     engine = opened()
