@@ -7,10 +7,10 @@ attends an event would be told of the change by Exchange, and no parameter keeps
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from reconciler.model import Event, EventKind, Fields, Status
+from reconciler.model import Event, EventKind, Fields, Status, rfc3339
 from reconciler.sources.items import Item
 from reconciler.sources.microsoft_events import Reading, Sort, event_of, sort_of
 from reconciler.sources.writable import RECURRING, UnfitError, held, span_of
@@ -99,5 +99,5 @@ def _times(fields: Fields) -> Body:
 
 def _when(moment: datetime | date) -> Body:
     """Spell a day as its midnight, an instant in UTC: both are shown on the clock of whoever looks."""
-    local = moment.astimezone(UTC) if isinstance(moment, datetime) else moment
-    return {"dateTime": f"{local:%Y-%m-%dT%H:%M:%S}.0000000", "timeZone": "UTC"}
+    local = rfc3339(moment).rstrip("Z") if isinstance(moment, datetime) else f"{moment.isoformat()}T00:00:00"
+    return {"dateTime": f"{local}.0000000", "timeZone": "UTC"}
