@@ -64,6 +64,7 @@ class Row:
     stamp: int = 0
     content: int = 0
     gone: bool = False
+    back: bool = False  # it was moved away and back again, of which a delta tells the first half alone
     span: Span | None = None
     before: Resource | None = None  # the version before this one, for those who get it late
     original: datetime | None = None  # of an occurrence
@@ -225,6 +226,29 @@ class Mailbox:
             self.change(row, {"recurrence": cut_before(row.event["recurrence"], day)})
             return self.insert({name: value for name, value in (fresh | changes).items() if name != "transactionId"})
 
+    def move_to(self, other: Mailbox, name: str) -> Resource:
+        """Move an event to another calendar of the same user, where its immutable id is the same.
+
+        facts §3: of an event that is moved away and back between two rounds only the tombstone is told.
+        """
+        with self.world.lock:
+            row = self.row(name)
+            if other.id != self.id or row.original is not None:
+                raise RefusedError(
+                    400, "ErrorInvalidRequest", "Whole events move, and only between calendars of one user."
+                )
+            before = other.rows.get(name)
+            for exception in row.exceptions.values():
+                other.rows[exception.id] = self.rows.pop(exception.id)
+            self.rows[name] = Row(name, row.event, row.order, gone=True)
+            self._note(self.rows[name], content=True)
+            other.rows[name], row.shown, row.back = row, {}, before is not None
+            if before is None:
+                other._note(row, content=True)
+            else:
+                row.stamp = row.content = before.stamp
+            return other.told(row)
+
     def invite(self, name: str, *guests: str) -> Resource:
         """Add attendees; those with a mailbox here get their copy."""
         there = self.get(name)["attendees"]
@@ -353,7 +377,7 @@ class Mailbox:
             self._losing -= 1
             return
         self.log.append(row.id)
-        row.stamp = len(self.log)
+        row.stamp, row.back = len(self.log), False
         if content:
             row.content = row.stamp
 

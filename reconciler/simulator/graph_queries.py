@@ -243,7 +243,7 @@ def _whole(mailbox: Mailbox, row: Row, walk: Walk) -> list[Row]:
 
 def _what_changed(mailbox: Mailbox, row: Row, walk: Walk) -> list[Row]:
     """Return a row as a later round has it; facts §1.4: what is outside the window looks like what was deleted."""
-    if row.gone:
+    if row.gone or row.back:
         return [_tombstone(row)]
     found = _whole(mailbox, row, walk)
     if row.kind != "seriesMaster" or not found or row.content > walk.since:

@@ -125,6 +125,32 @@ def test_a_further_calendar_is_found_by_its_own_path_alone(graph: Client, mailbo
     assert refused(graph("GET", link.replace(f"/calendars/{team.calendar_id}", ""))) == (400, "SyncStateInvalid")
 
 
+def test_a_moved_event_is_told_in_both_calendars(graph: Client, mailbox: Mailbox) -> None:
+    team, made = mailbox.calendar("Team"), mailbox.insert(weekly())["id"]
+    path = f"/calendars/{team.calendar_id}/calendarView"
+    here, there = graph.link(mailbox.id), graph.round(graph.first(mailbox.id).replace("/calendarView", path))[1]
+    mailbox.move_occurrence(made, MONDAY, MONDAY + timedelta(hours=2))
+    assert mailbox.move_to(team, made)["id"] == made
+    assert kinds(graph.delta(here)) == ["removed"]
+    assert sorted(kinds(graph.delta(there))) == ["exception"] + ["occurrence"] * 4 + ["seriesMaster"]
+    with pytest.raises(RefusedError, match="one user"):
+        team.move_to(graph.server.mailbox(DEE), made)
+
+
+def test_what_was_moved_away_and_back_looks_deleted_and_is_there(graph: Client, mailbox: Mailbox) -> None:
+    team, made = mailbox.calendar("Team"), mailbox.insert(timed())["id"]
+    link = graph.link(mailbox.id)
+    mailbox.move_to(team, made)
+    team.move_to(mailbox, made)
+    items, link = graph.round(link)
+    assert (ids(items), kinds(items)) == ([made], ["removed"])
+    assert graph.delta(link) == []
+    assert graph.get(f"users/{CID}/events/{made}")["subject"] == "Showing"
+    mailbox.patch(made, {"subject": "Told again"})
+    assert kinds(graph.delta(link)) == ["singleInstance"]
+    assert ids(graph.delta(graph.first(mailbox.id))) == [made]
+
+
 def test_an_empty_delta_has_a_new_link_and_an_old_one_replays(mailbox: Mailbox, graph: Client) -> None:
     first = graph.link(mailbox.id)
     items, second = graph.round(first)
