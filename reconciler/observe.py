@@ -262,10 +262,13 @@ def _not_asked(reading: Reading, watched: Watched) -> Observed | None:
 
 
 def _rests(reading: Reading, watched: Watched) -> bool:
-    """Tell whether trying this calendar again makes no sense yet; whoever names it, or asks for all, knows better."""
-    if reading.full or reading.only is not None or watched.next_try is None:
+    """Tell whether trying this calendar again makes no sense yet; whoever names it, or asks for all, knows better.
+
+    One that was last tried in times to come was so by a clock that was wrong.
+    """
+    if reading.full or reading.only is not None or watched.next_try is None or watched.tried_at is None:
         return False
-    return reading.now < watched.next_try
+    return watched.tried_at <= reading.now < watched.next_try
 
 
 def _not_reached(reading: Reading, watched: Watched, postponed: Postponed) -> Observed:
@@ -274,7 +277,7 @@ def _not_reached(reading: Reading, watched: Watched, postponed: Postponed) -> Ob
     One that could not be read when it was last tried stays unobserved: what was lost is not found by not looking.
     """
     seen_at = watched.seen_at if watched.blind_since is None else None
-    fresh = seen_at is not None and reading.now - seen_at <= reading.freshness
+    fresh = seen_at is not None and abs(reading.now - seen_at) <= reading.freshness
     why = f"{postponed.why.rstrip('.')}; it is among the first next time."
     mode = Mode.INCREMENTAL if fresh else None
     return Observed(watched=watched, mode=mode, why=why, zone=watched.zone, quarantined=_entries(watched))
@@ -337,6 +340,7 @@ def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved | Postponed:
         window=reading.window,
         now=reading.now,
         cursor=_valid_cursor(reading, watched),
+        last=None if reading.full else watched.cursor,
         known=lazy.Ids(reading.store, watched.id),
         linked=lazy.Ids(reading.store, watched.id, linked=True),
         rules=lazy.Rules(reading.store, watched.id),

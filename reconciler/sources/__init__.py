@@ -34,13 +34,15 @@ class PullRequest:
     still there is returned even when it moved out of the window; they are asked of the state when they are looked at,
     which a source that finds nothing new never does; so are `linked`, those of them that a record hangs on, and
     `rules`, what earlier pulls asked to keep of each series. `pending` are ids that an earlier pull had no budget left
-    to look up. `patience` says how many seconds are left for this run. `now` is aware UTC.
+    to look up. `last` is the cursor that the last read left, though it may be void by now; None where whatever is seen
+    is to be taken as it is. `patience` says how many seconds are left for this run. `now` is aware UTC.
     """
 
     calendar: Calendar
     window: Window
     now: datetime
     cursor: Cursor | None = None
+    last: Cursor | None = None
     known: AbstractSet[str] = field(default_factory=frozenset)
     linked: AbstractSet[str] = field(default_factory=frozenset)
     rules: Mapping[str, str] = field(default_factory=dict)

@@ -33,9 +33,11 @@ from reconciler.normalise import occurrence_key
 from reconciler.sources import Caps, PullRequest
 from reconciler.sources.answers import (
     DeadCursorError,
+    DeniedError,
     GoneError,
     MissingError,
     PostponedError,
+    RejectedError,
     RetryableError,
 )
 from reconciler.sources.google_events import Reading, event_of, is_cancelled
@@ -119,7 +121,7 @@ class GoogleSource:
     def _pulled(self, request: PullRequest) -> Pull:
         token = self._usable(request)
         if request.cursor is None or token is None:
-            return self._whole(request, None)
+            return self._whole(request, _role_before(request))
         if is_due(request.calendar, request.cursor.full_at, request.now):
             return self._resynced(request, token)
         try:
@@ -169,7 +171,7 @@ class GoogleSource:
         for series in sorted(orphans)[:LOOK_UPS]:
             try:
                 item = self._get(request, series)
-            except (MissingError, GoneError):
+            except (*_NOT_SHOWN, GoneError):
                 continue
             if not is_cancelled(item):
                 walked.add(item)
@@ -187,14 +189,16 @@ class GoogleSource:
         names = list(subjects)
         for place, subject in enumerate(names):
             if place >= LOOK_UPS or not self._found(request, teller, reading, subject):
-                return tuple(event for left in names[place:] for event in subjects[left])
+                # What was asked for in vain comes last next time: it must not keep the others from their turn.
+                left = names[place:] if place >= LOOK_UPS else [*names[place + 1 :], subject]
+                return tuple(event for each in left for event in subjects[each])
         return ()
 
     def _found(self, request: PullRequest, teller: Teller, reading: Reading, subject: str) -> bool:
         """Look one up and tell what it is; False when it has to be asked again another time."""
         try:
             item = self._get(request, subject)
-        except MissingError:
+        except _NOT_SHOWN:
             return True
         except GoneError:
             teller.told.tombstones[subject] = Tombstone(subject, Absence.GONE)
@@ -203,7 +207,10 @@ class GoogleSource:
             return False
         walked = Walked(reading)
         walked.add(item)
-        teller.tell(walked)
+        try:
+            teller.tell(walked)
+        except UnknownSeriesError:
+            return True  # it is there; what of it, the next whole read tells
         if is_cancelled(item) and subject in teller.told.tombstones:
             teller.told.tombstones[subject] = replace(teller.told.tombstones[subject], absence=Absence.GONE)
         return True
@@ -218,11 +225,13 @@ class GoogleSource:
         except (DeadCursorError, PostponedError, RetryableError):
             return pull  # there is no telling what the chain had to show; it begins anew in any case
 
-    def _audit(self, request: PullRequest, token: _Token) -> Audit:
+    def _audit(self, request: PullRequest, token: _Token) -> Audit | None:
         window = request.window
         bounds = {"timeMin": rfc3339(window.start), "timeMax": rfc3339(window.end)}
         listed = self._walk(request, {**_AUDIT, **bounds}, token.role)
         changed = self._walk(request, {**_CHAIN, "syncToken": token.sync}, token.role)  # last: it covers the lists
+        if "" in listed.unreadable or "" in changed.unreadable:
+            return None  # something was left out: a list that is not whole proves nothing
         spans, unclear = _spans(listed, request)
         anew = changed.series.keys() | changed.cancelled.keys()
         touched = _names(changed) | unclear | {name for name in spans if series_in(name) in anew}
@@ -246,6 +255,15 @@ _CHAIN: Query = {"singleEvents": False, "showDeleted": True, "maxResults": 250}
 """What every list of a token chain asks, the first and all that follow: another question is another chain."""
 
 _AUDIT: Query = {"singleEvents": True, "showDeleted": False, "maxResults": 250}
+
+_NOT_SHOWN = (MissingError, DeniedError, RejectedError)
+"""What an answer about a single event may be that says nothing about it, nor about the calendar that was just read."""
+
+
+def _role_before(request: PullRequest) -> str | None:
+    """Return with what access the calendar was read last, though its cursor may be void by now."""
+    token = _Token.from_text(request.last.token) if request.last else None
+    return token.role if token else None
 
 
 def _known_gone(walked: Walked, request: PullRequest) -> set[str]:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from reconciler import text
-from reconciler.sources.answers import ProviderError
+from reconciler.sources.answers import DeniedError, ProviderError
 from reconciler.sources.google_events import (
+    FREE_BUSY,
     Reading,
     Sort,
     details_withheld,
@@ -31,7 +32,7 @@ PAGES = 4_000
 """Pages of one list that are followed: a million entries. Beyond it, the list is no calendar's."""
 
 
-class WithheldError(ProviderError):
+class WithheldError(DeniedError):
     """The calendar is shown with less access than before, or with too little: what is missing says nothing."""
 
 
@@ -50,7 +51,11 @@ class Walked:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def add(self, item: Item) -> None:
-        """Put one item in its place; one that can't be placed is unreadable, under its name as far as it has one."""
+        """Put one item in its place; one that can't be placed is unreadable, under its name as far as it has one.
+
+        Raises WithheldError for one that hides what it is.
+        """
+        _see_details(item, self.role)
         try:
             if sort_of(item) is Sort.EXCEPTION:
                 self._except(item)
@@ -94,7 +99,6 @@ def walk(fetch: Callable[[str | None], Mapping[str, object]], reading: Reading, 
     walked.token = _token(page, "nextSyncToken")
     for item in latest.values():
         if isinstance(item, Mapping):
-            _see_details(item, walked.role)
             walked.add(item)
         else:
             walked.unreadable.setdefault("", "an entry is no event at all")
@@ -105,7 +109,7 @@ def _read_head(page: Mapping[str, object], walked: Walked, before: str | None) -
     role = page.get("accessRole")
     walked.role = role if isinstance(role, str) else None
     if role_dropped(before, walked.role):
-        had = f" (it was {before})" if before else ""
+        had = f" (it was {before}: a run with --full takes it as it is)" if before and walked.role != FREE_BUSY else ""
         raise WithheldError(f"shows this calendar as {text.line(str(walked.role), 40)} only{had}")
     zone = page.get("timeZone")
     found = find(zone) if isinstance(zone, str) else None

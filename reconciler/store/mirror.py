@@ -88,16 +88,18 @@ def commit_pull(
 def touch(connection: Connection, reads: Sequence[tuple[Watched, Pull]]) -> None:
     """Commit reads that found nothing new: each cursor, if nobody swapped it meanwhile, and the time it was seen.
 
-    Only a calendar that has a cursor can find nothing new; where another process swapped it, that one saw the calendar.
+    Only a calendar that has a cursor can find nothing new; where another process swapped it, that one saw the calendar,
+    or saw that it can't be read: what it noted stands.
     """
     swap = update(cursors).where(cursors.c.calendar == bindparam("number"), cursors.c.version == bindparam("was"))
     connection.execute(
         swap.values({name: bindparam(name) for name in _CURSOR}),
         [{"number": watched.id, "was": watched.version, **_cursor_row(watched, pull)} for watched, pull in reads],
     )
-    seen = update(calendars).where(calendars.c.id == bindparam("number"))
+    swapped = exists().where(cursors.c.calendar == calendars.c.id, cursors.c.scope == bindparam("fits"))
+    seen = update(calendars).where(calendars.c.id == bindparam("number"), swapped)
     healthy = {"seen_at": bindparam("at"), "tried_at": bindparam("at"), **_WELL}
-    moments = [{"number": watched.id, "at": codec.epoch(pull.at)} for watched, pull in reads]
+    moments = [{"number": watched.id, "fits": pull.cursor.scope, "at": codec.epoch(pull.at)} for watched, pull in reads]
     connection.execute(seen.values(healthy), moments)
 
 
