@@ -261,6 +261,18 @@ def test_a_read_ends_the_rest_of_a_calendar(opened: Open, quietly: bool) -> None
     assert mine.cursor.token == "2"
 
 
+def test_a_quiet_read_takes_no_strike_off_a_calendar_that_another_process_lost(opened: Open) -> None:
+    acme = opened()
+    commit(acme, watch(acme)[0])
+    (mine,) = watch(acme)
+    with acme.begin() as connection:
+        state.strike(connection, mine, "not shared any more", NOW)
+        mirror.read_whole_next(connection, [mine.id])
+        mirror.touch(connection, [(mine, pull(mine, token="2", mode=Mode.INCREMENTAL))])
+    (mine,) = watch(acme)
+    assert (mine.strikes, mine.why, mine.blind_since) == (1, "not shared any more", NOW)
+
+
 # ---- what a source wants to know again ------------------------------------------------------------------------------
 
 

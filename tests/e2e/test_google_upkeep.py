@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reconciler import observe
 from reconciler.errors import AccessError
 from reconciler.model import Kind
 from reconciler.simulator.google import READ, Fault
@@ -239,7 +240,9 @@ def test_a_key_that_nobody_has_signs_by_iam(make: Make) -> None:
 # ---- budget and time ------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_meets_its_deadline_says_so_and_begins_there_next_time(make: Make) -> None:
+def test_a_run_that_meets_its_deadline_says_so_and_begins_there_next_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     agents = tuple(f"agent{number:02}@acme.example" for number in range(20))
     world = make(agents=agents, section='deadline = "1m"')
     world.ticks = timedelta(seconds=2)
@@ -250,6 +253,7 @@ def test_a_run_that_meets_its_deadline_says_so_and_begins_there_next_time(make: 
     world.ticks = timedelta()
     world.asked()
     world.section = ""
+    monkeypatch.setattr(observe, "READERS", 1)  # of several, a later one may be the first to be heard
     world.run()
     order = [entry.agent for entry in world.server.requests()][-20:]
     assert set(order[: len(missed)]) == missed

@@ -119,6 +119,12 @@ def test_items_that_lost_their_details_show_nothing() -> None:
         walked(single("b"), bare)
 
 
+def test_an_item_that_was_looked_up_and_hides_what_it_is_shows_nothing_either() -> None:
+    bare = {name: value for name, value in single("a").items() if name in {"id", "status", "start", "end"}}
+    with pytest.raises(WithheldError):
+        Walked(READING).add(bare)
+
+
 def test_an_entry_without_identity_leaves_the_read_unproven_and_the_rest_told() -> None:
     told = tell({"summary": "?"}, single("a"), whole=True)
     assert "" in told.quarantined
