@@ -1,7 +1,7 @@
 """Measure what is claimed about speed and write it down in RESULTS.md: `make bench`, `make bench SIZES="1000000"`.
 
-Usage: python benchmarks/run.py [SIZE ...]. Each line is measured in a process of its own. Sizes that are not measured
-this time keep the figures they have in RESULTS.md's own data, `results.json`.
+Usage: python benchmarks/run.py [SIZE ...] [google]. Each line is measured in a process of its own. What is not measured
+this time keeps the figures it has in RESULTS.md's own data, `results.json`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import brokerage
+import polling
 import report
 import starting
 from measure import HERE, apart
 
 SIZES = (10_000, 100_000)
+GOOGLE = "google"
+CALENDARS = (1_000, 10_000)
 
 RUNS = {  # name: (hours after the first run, what happens before it)
     "first run: everything is new": (0, ()),
@@ -31,6 +34,8 @@ RUNS = {  # name: (hours after the first run, what happens before it)
     "full audit, 1.5 % differing": (48, ()),
 }
 """Full audits are made on another day: once a day the CRM is read whole, however large it is."""
+
+PACKAGES = ("SQLAlchemy", "pandas", "deepdiff", "google-api-python-client", "urllib3")
 
 BASELINES = ("deepdiff", "pandas", "stored", "stream", "compare")
 
@@ -62,7 +67,7 @@ def machine() -> dict[str, str]:
     return {
         "machine": f"{cores} x {cpu or platform.machine()}, {platform.system()}",
         "software": f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("SQLAlchemy", "pandas", "deepdiff")),
+        + ", ".join(f"{name} {version(name)}" for name in PACKAGES),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 
@@ -74,9 +79,13 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def main(sizes: list[int]) -> None:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        _write("starting", None, starting.waits(Path(folder)))
+def main(sizes: list[int], *, google: bool) -> None:
+    if google:
+        quiet = {str(calendars): polling.quiet(calendars) for calendars in CALENDARS}
+        _write(GOOGLE, None, {"quiet": quiet, "whole": polling.whole(), **machine()})
+    if sizes:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            _write("starting", None, starting.waits(Path(folder)))
     for size in sizes:
         _write("sizes", str(size), measured(size) | machine())
     print((HERE / "RESULTS.md").read_text(encoding="utf-8"))
@@ -95,4 +104,6 @@ def _write(part: str, size: str | None, found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(word.replace("_", "")) for word in sys.argv[1:]] or list(SIZES))
+    words = sys.argv[1:]
+    given = [int(word.replace("_", "")) for word in words if word != GOOGLE]
+    main(given if words else list(SIZES), google=GOOGLE in words)
