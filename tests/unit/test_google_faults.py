@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -193,7 +194,11 @@ JSON = st.recursive(
 )
 
 
-@given(status=st.integers(300, 599), body=JSON.map(orjson.dumps) | st.binary(max_size=200), write=st.booleans())
+@given(
+    status=st.integers(300, 599),
+    body=JSON.map(json.dumps).map(str.encode) | st.binary(max_size=200),
+    write=st.booleans(),
+)
 def test_whatever_an_error_says_is_an_error_with_one_line(status: int, body: bytes, write: bool) -> None:
     for shaped in (body, b'{"error": ' + body + b"}"):
         error = fault(Answer(status, {}, shaped), Asked(now=0, write=write))
