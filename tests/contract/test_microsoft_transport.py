@@ -738,6 +738,26 @@ def test_who_has_no_time_left_does_not_wait_for_a_place(office: Office) -> None:
         graph.close()
 
 
+def test_a_batch_has_a_mailbox_for_itself_because_it_is_carried_out_four_at_a_time(office: Office) -> None:
+    inside, leave = Event(), Event()
+
+    def answer(_: Request) -> Answer:
+        inside.set()
+        leave.wait(10)
+        return said(id="o")
+
+    with script(answer) as server, ThreadPoolExecutor(1) as pool:
+        graph = office.using(server.url, at_once=4)
+        slow = pool.submit(graph.get, office.target, "e")
+        inside.wait(10)
+        found = graph.get_many(Target(mailbox=CID, agent=CID, patience=lambda: 0.05), ["f"])
+        assert isinstance(found["f"], PostponedError)
+        assert len(server.asked) == 1
+        leave.set()
+        assert slow.result() == {"id": "o"}
+        graph.close()
+
+
 def test_sixteen_threads_get_each_mailboxs_own_answers_over_sixteen_connections(office: Office) -> None:
     agents = [f"agent{number}@acme.example" for number in range(64)]
     for agent in agents:
