@@ -112,6 +112,9 @@ def test_a_look_up_that_always_fails_keeps_no_other_from_its_turn(make: Make) ->
         ("evt02@google.com", "cancelled"),
         ("evt03@google.com", "cancelled"),
     ]
+    world.server.faults.clear()
+    world.run()
+    assert set(world.rows("status")) == {("cancelled",)}
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "forbidden"), (400, "invalid")])
