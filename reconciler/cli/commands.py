@@ -133,7 +133,7 @@ def demo(
     ] = None,
     *,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Keep the stand-in for Google until Ctrl-C, for other programs too.")
+        bool, typer.Option("--serve", help="Keep the stand-ins for Google and Microsoft until Ctrl-C, for others.")
     ] = False,
 ) -> int:
     """Make a sample brokerage on this machine and run the whole job against it."""

@@ -1,17 +1,18 @@
-"""`reconcile demo`: a sample brokerage in a folder of its own, a stand-in for Google, and the whole job against both.
+"""`reconcile demo`: a sample brokerage in a folder of its own, stand-ins for Google and Microsoft, and the whole job.
 
 Both sides agree first; then people edit, and the job runs three times: dry, in earnest, and once more to find nothing
-left to write. All of it happens in the demo's own time. With `--serve` the stand-in stays, for other programs too.
+left to write. All of it happens in the demo's own time. With `--serve` the stand-ins stay, for other programs too.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from reconciler.cli import logs, running, screen
 from reconciler.cli.world import Format, Named
@@ -20,7 +21,7 @@ from reconciler.model import Outcome, Remedy
 from reconciler.report.words import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from reconciler.cli.world import Call
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from reconciler.model import Finding
     from reconciler.report.build import Look
     from reconciler.result import Result
-    from reconciler.simulator.google_workspace import Workspace
+    from reconciler.simulator.hosted import Hosted
 
 EARLIER: Final = timedelta(hours=2)
 """How long ago both sides agreed, in the demo's own time."""
@@ -36,17 +37,21 @@ EARLIER: Final = timedelta(hours=2)
 FRESH: Final = timedelta(minutes=35)
 """How long ago somebody had a first look, five minutes after people edited."""
 
+WaysIn: TypeAlias = dict[str, dict[str, str]]
+"""What other programs need to be told of each provider's stand-in."""
+
+PROVIDERS: Final = {"google": "Google", "microsoft": "Microsoft"}
 REPORT: Final = "report.txt"
 STEPS: Final = ("agree", "dry run", "run", "run again")
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One run of the demo: what it came to, how that is shown, and how often it asked Google about calendars."""
+    """One run of the demo: what it came to, how that is shown, and how often it asked each provider about calendars."""
 
     result: Result
     look: Look
-    asked: int
+    asked: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,45 +64,45 @@ class Play:
 
 def demo(call: Call, folder: Path | None, *, serve: bool = False) -> int:
     """Make the sample brokerage, run the job against it, and say what was found and where everything is."""
-    from reconciler.simulator.google_workspace import Workspace
-
     place = _place(call, folder)
     logs.configure(call.common, call.world.clock)
-    with Workspace(call.world.clock) as google:
-        play = perform(call, place, google)
+    with ExitStack() as opened:
+        hosts = [opened.enter_context(host) for host in providers(call.world.clock)]
+        play = perform(call, place, hosts)
         (place / REPORT).write_text(_report(play), "utf-8")
         if serve:
-            _serve(call, play, place, google)
+            _serve(call, play, place, hosts)
         else:
-            _show(call, play, place, None)
+            _show(call, play, place, {})
     return 0
 
 
-def _serve(call: Call, play: Play, place: Path, google: Workspace) -> None:
-    """Show how it went, and keep the stand-in until somebody ends this process."""
+def providers(clock: Callable[[], datetime]) -> list[Hosted]:
+    """Return the stand-ins for those who keep the agents' calendars."""
+    from reconciler.simulator.google_workspace import Workspace
+    from reconciler.simulator.graph_workspace import Tenancy
+
+    return [Workspace(clock), Tenancy(clock)]
+
+
+def _serve(call: Call, play: Play, place: Path, hosts: Sequence[Hosted]) -> None:
+    """Show how it went, and keep the stand-ins until somebody ends this process."""
     from reconciler.cli.serving import until_stopped
 
-    google.live(call.world.clock)
+    for host in hosts:
+        host.live(call.world.clock)
     with until_stopped() as wait:
-        _show(call, play, place, _way_in(place, google))
+        _show(call, play, place, {host.kind: host.way_in(place / "jobs") for host in hosts})
         wait()
 
 
-def _way_in(place: Path, google: Workspace) -> dict[str, str]:
-    """Return what another program needs to be told to talk to the stand-in."""
-    from reconciler.simulator.office import KEY
-
-    key_file = str(place / "jobs" / KEY)
-    return {"endpoint": google.server.url, "token_uri": google.server.token_uri, "key_file": key_file}
-
-
-def _show(call: Call, play: Play, place: Path, way_in: dict[str, str] | None) -> None:
+def _show(call: Call, play: Play, place: Path, ways_in: WaysIn) -> None:
     if call.common.format is Format.JSON:
         runs = [act.result.to_json() for act in play.acts]
-        screen.write_json({"runs": runs, "report": str(place / REPORT)} | ({"google": way_in} if way_in else {}))
-    elif way_in or not call.common.quiet:
+        screen.write_json({"runs": runs, "report": str(place / REPORT), **ways_in})
+    elif ways_in or not call.common.quiet:
         story = [] if call.common.quiet else list(_story(play, place))
-        screen.write("\n".join([*story, *_stand_in(way_in)]))
+        screen.write("\n".join([*story, *_stand_ins(ways_in)]))
 
 
 def _place(call: Call, folder: Path | None) -> Path:
@@ -110,24 +115,25 @@ def _place(call: Call, folder: Path | None) -> Path:
     return place
 
 
-def perform(call: Call, place: Path, google: Workspace) -> Play:
+def perform(call: Call, place: Path, hosts: Sequence[Hosted]) -> Play:
     """Run the acts of the demo in `place`; return what they came to and how it is shown."""
     from reconciler.config import load
     from reconciler.simulator import brokerage, office
 
     now = call.world.clock()
-    job = load(office.furnish(place, google), {})
+    job = load(office.furnish(place, *hosts), {})
 
     def act(at: datetime, *, dry_run: bool = False) -> Act:
-        google.live(lambda: at)
-        before = len(google.server.requests())
+        for host in hosts:
+            host.live(lambda: at)
+        before = {host.kind: host.asked() for host in hosts}
         result, look = _run(call, job, at, dry_run=dry_run)
-        return Act(result, look, len(google.server.requests()) - before)
+        return Act(result, look, {host.kind: host.asked() - before[host.kind] for host in hosts})
 
     quiet_day = brokerage.agreed(now)
-    office.settle_in(place, quiet_day, now - EARLIER, google)
+    office.settle_in(place, quiet_day, now - EARLIER, *hosts)
     agreed = act(now - EARLIER)
-    office.settle_in(place, brokerage.edited(quiet_day, now), now, google)
+    office.settle_in(place, brokerage.edited(quiet_day, now), now, *hosts)
     early = act(now - FRESH, dry_run=True)
     return Play([agreed, act(now, dry_run=True), act(now), act(now)], early)
 
@@ -160,13 +166,14 @@ def _story(play: Play, place: Path) -> Iterator[str]:
     yield _parts(agreed)
     yield ""
     yield f"1. Both sides agree      {_appointments(agreed)}"
+    yield f"   two agents meet       {_shared(agreed)}"
     yield "2. People edit           calendars and CRM; one export breaks off, one Google account is gone"
     yield f"   five minutes later    {_planned(play.early.result)} planned: what is so fresh is left to the webhooks"
     yield f"3. reconcile --dry-run   {len(dry.findings)} findings, {_planned(dry)} planned, nothing written"
     yield f"4. reconcile run         {_done(applied)} written, exit {applied.exit_code}: {_because(applied)}"
     yield f"5. reconcile run         {_planned(again)} planned, {_done(again)} written: nothing is done twice"
     yield ""
-    yield from _google(play)
+    yield from _asked(play)
     yield ""
     yield f"{'found':<28}{'how many':>8}  what became of it"
     yield from _kinds(dry, applied)
@@ -185,29 +192,40 @@ def _story(play: Play, place: Path) -> Iterator[str]:
 def _parts(result: Result) -> str:
     sources = Counter(one.source for one in result.calendars)
     agents = len({one.agent for one in result.calendars})
-    return f"{agents} agents: {sources['google']} Google calendars, {sources['ics']} calendar files; 1 CRM table"
+    names = {"google": "Google calendar", "microsoft": "Outlook calendar", "ics": "calendar file"}
+    kept = ", ".join(plural(sources[kind], name) for kind, name in names.items())
+    return f"{agents} agents: {kept}; 1 CRM table"
 
 
-def _google(play: Play) -> Iterator[str]:
-    whole, *others = (act.asked for act in play.acts)
-    later = [play.early.asked, *others]
-    times = " + ".join(str(count) for count in later)
-    yield f"Google was asked {whole + sum(later)} times: {whole} for whole calendars, {times} for what had changed."
-    yield "It was asked to change nothing, and to tell nobody."
+def _asked(play: Play) -> Iterator[str]:
+    for kind, name in PROVIDERS.items():
+        whole, *others = (act.asked[kind] for act in play.acts)
+        later = [play.early.asked[kind], *others]
+        times = " + ".join(str(count) for count in later)
+        yield f"{name} was asked {whole + sum(later)} times: {whole} for whole calendars, {times} for what had changed."
+    yield "Both were asked to change nothing, and to tell nobody."
 
 
-def _stand_in(way_in: dict[str, str] | None) -> Iterator[str]:
-    """Say where the stand-in is, or that it is no more."""
-    if way_in is None:
-        yield "The stand-in for Google has stopped. `reconcile demo --serve` keeps it, for another run or program."
+def _stand_ins(ways_in: WaysIn) -> Iterator[str]:
+    """Say where the stand-ins are, or that they are no more."""
+    if not ways_in:
+        names = " and ".join(PROVIDERS.values())
+        yield f"The stand-ins for {names} have stopped. `reconcile demo --serve` keeps them, for other programs too."
         return
-    yield "The stand-in for Google goes on until Ctrl-C. This is what another program has to know:"
-    yield from (f"    {name:<10} {value}" for name, value in way_in.items())
+    yield "The stand-ins go on until Ctrl-C. This is what another program has to know:"
+    for kind, way_in in ways_in.items():
+        yield f"  {PROVIDERS[kind]}"
+        yield from (f"    {name:<11} {value}" for name, value in way_in.items())
 
 
 def _appointments(result: Result) -> str:
     counts = result.counts
     return f"{counts['in_sync']} appointments in sync, {counts['irrelevant']} entries that are none"
+
+
+def _shared(result: Result) -> str:
+    copies = result.counts["copies"]
+    return f"{copies} times, each time one record: Google and Google, Google and Outlook, Google and a file"
 
 
 def _planned(result: Result) -> int:

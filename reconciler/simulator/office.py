@@ -1,11 +1,10 @@
 """Put the sample brokerage into a folder: calendar files, a CRM in SQLite, agents files and a job file.
 
-With a `Workspace`, those who keep their calendar with Google are read from there; without one, all are files.
+Those who keep their calendar with a provider that stands beside it are read from there; all others have files.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict
@@ -19,10 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.simulator.brokerage import Brokerage, Person
-    from reconciler.simulator.google_workspace import Workspace
+    from reconciler.simulator.hosted import Hosted
 
 JOB: Final = "sample"
-KEY: Final = "google-key.json"
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS appointments (
@@ -54,7 +52,7 @@ _JOB: Final = """\
 # The sample brokerage of `reconcile demo`: its agents' calendars against one table.
 name  = "sample"
 state = "sqlite:///../state.db"
-%(google)s
+%(hosted)s
 [[source]]
 kind = "ics"
 agents = { file = "agents.csv" }
@@ -96,53 +94,32 @@ title = "Acme Realty"
 timezone = "America/Chicago"
 """
 
-_GOOGLE: Final = """
-[[source]]
-kind = "google"
-agents = { file = "google.csv" }
-auth = { service_account = "file:google-key.json", token_uri = "%(token_uri)s" }
-endpoint = "%(endpoint)s"
-"""
 
-
-def furnish(folder: Path, google: Workspace | None = None) -> Path:
+def furnish(folder: Path, *hosts: Hosted) -> Path:
     """Write what never changes, the job file and the agents; return the job file."""
     for name in ("calendars", "jobs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    files = [f"{one.email},../calendars/{one.name.lower()}.ics,{one.zone}" for one in _with_files(google)]
-    _write_lines(folder / "jobs/agents.csv", "agent,calendar,timezone", *files)
-    table = "" if google is None else _sign_up(folder, google)
+    files = [f"{one.email},../calendars/{one.name.lower()}.ics,{one.zone}" for one in _with_files(hosts)]
+    lines = "\n".join(("agent,calendar,timezone", *files))
+    (folder / "jobs/agents.csv").write_text(f"{lines}\n", "utf-8")
     job = folder / "jobs" / f"{JOB}.toml"
-    job.write_text(_JOB % {"google": table}, "utf-8")
+    job.write_text(_JOB % {"hosted": "".join(host.sign_up(folder / "jobs") for host in hosts)}, "utf-8")
     return job
 
 
-def _with_files(google: Workspace | None) -> tuple[Person, ...]:
-    return tuple(person for person in PEOPLE if google is None or person not in google.people)
+def _with_files(hosts: tuple[Hosted, ...]) -> tuple[Person, ...]:
+    elsewhere = {person for host in hosts for person in host.people}
+    return tuple(person for person in PEOPLE if person not in elsewhere)
 
 
-def _sign_up(folder: Path, google: Workspace) -> str:
-    """Write whom Google is asked about, and the key, for its owner's eyes alone; return the table of the job file."""
-    people = [f"{person.email},{person.zone}" for person in google.people]
-    _write_lines(folder / "jobs/google.csv", "agent,timezone", *people)
-    key = folder / "jobs" / KEY
-    key.touch(mode=0o600)
-    key.write_text(json.dumps(google.server.service_account_info(), indent=2) + "\n", "utf-8")
-    return _GOOGLE % {"token_uri": google.server.token_uri, "endpoint": google.server.url}
-
-
-def _write_lines(path: Path, *lines: str) -> None:
-    path.write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def settle_in(folder: Path, brokerage: Brokerage, now: datetime, google: Workspace | None = None) -> None:
+def settle_in(folder: Path, brokerage: Brokerage, now: datetime, *hosts: Hosted) -> None:
     """Make calendars and CRM say what `brokerage` says; rows that are right already are not touched."""
-    for person in _with_files(google):
+    for person in _with_files(hosts):
         torn = person.email in brokerage.torn
         content = export(person, brokerage.of(person), now, torn=torn)
         (folder / "calendars" / f"{person.name.lower()}.ics").write_bytes(content)
-    if google is not None:
-        google.say(brokerage)
+    for host in hosts:
+        host.say(brokerage)
     with closing(sqlite3.connect(folder / "crm.db")) as connection, connection:
         connection.execute(_TABLE)
         _match_rows(connection, brokerage)

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from google.oauth2 import service_account
 from google_auth_httplib2 import AuthorizedHttp
 from googleapiclient import discovery_cache
@@ -31,7 +32,10 @@ from reconciler.report.build import Look
 from reconciler.result import Result
 from reconciler.simulator import brokerage, office
 from reconciler.simulator.brokerage import Expected
+from reconciler.simulator.google import GoogleSimulator
 from reconciler.simulator.google_workspace import Workspace
+from reconciler.simulator.graph import GraphSimulator
+from reconciler.simulator.graph_workspace import Tenancy
 from reconciler.simulator.loopback import Entry
 
 # A week in which the clocks go back, a Sunday night, a leap day, a year's end: the demo is the same on all of them.
@@ -61,16 +65,18 @@ Rows = dict[int, tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """The demo, run once: its acts, what the stand-in for Google was asked, and the CRM before and after each act."""
+    """The demo, run once: its acts, what the stand-ins were asked, and the CRM before and after each act."""
 
     now: datetime
     place: Path
     runs: list[Result]
     early: Result
-    asked: list[int]
-    requests: list[Entry]
-    tokens: list[Entry]
-    most: int
+    asked: dict[str, list[int]]
+    requests: dict[str, list[Entry]]
+    tokens: dict[str, list[Entry]]
+    envelopes: list[Entry]
+    most: dict[str, int]
+    mails: list[tuple[str, str]]
     crm: list[Rows]
 
 
@@ -88,19 +94,23 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         crm.append(office.rows(place))
         return outcome
 
-    with pytest.MonkeyPatch.context() as patch, Workspace(lambda: now) as google:
+    with pytest.MonkeyPatch.context() as patch, Workspace(lambda: now) as google, Tenancy(lambda: now) as microsoft:
         patch.setattr(demonstration, "_run", watched)
         call = Call(World(environ={}, cwd=place, clock=lambda: now), Common(), ())
-        play = demonstration.perform(call, place, google)
+        play = demonstration.perform(call, place, [google, microsoft])
+    acts = (play.acts[0], play.early, *play.acts[1:])
+    servers: dict[str, GoogleSimulator | GraphSimulator] = {"google": google.server, "microsoft": microsoft.server}
     return Golden(
         now=now,
         place=place,
         runs=[act.result for act in play.acts],
         early=play.early.result,
-        asked=[act.asked for act in (play.acts[0], play.early, *play.acts[1:])],
-        requests=google.server.requests(),
-        tokens=google.server.requests("token"),
-        most=google.server.ledger.most(60),
+        asked={kind: [act.asked[kind] for act in acts] for kind in servers},
+        requests={kind: server.requests() for kind, server in servers.items()},
+        tokens={kind: server.requests("token") for kind, server in servers.items()},
+        envelopes=microsoft.server.requests("batch"),
+        most={kind: server.ledger.most(60) for kind, server in servers.items()},
+        mails=microsoft.server.world.mails,
         crm=crm,
     )
 
@@ -190,34 +200,59 @@ def test_private_titles_never_leave_the_calendar(golden: Golden) -> None:
         assert b"Nobody's business" not in file.read_bytes()
 
 
-# ---- Google ---------------------------------------------------------------------------------------------------------
+# ---- the providers --------------------------------------------------------------------------------------------------
 
 
-def modes(result: Result) -> dict[str, object]:
-    return {one.agent: one.mode for one in result.calendars if one.source == "google" and one.observed}
+GOOGLE_AGENTS = ("ann@acme.example", "dee@acme.example")
+ALL_OF = {"google": (*GOOGLE_AGENTS, "fay@acme.example"), "microsoft": ("bob@acme.example",)}
+STILL_THERE = {"google": GOOGLE_AGENTS, "microsoft": ("bob@acme.example",)}
 
 
-def test_google_is_read_whole_once_and_asked_for_changes_from_then_on(golden: Golden) -> None:
+def modes(result: Result, kind: str) -> dict[str, object]:
+    return {one.agent: one.mode for one in result.calendars if one.source == kind and one.observed}
+
+
+@pytest.mark.parametrize("kind", ALL_OF)
+def test_a_provider_is_read_whole_once_and_asked_for_changes_from_then_on(golden: Golden, kind: str) -> None:
     agreed, *later = golden.runs
-    assert modes(agreed) == dict.fromkeys(("ann@acme.example", "dee@acme.example", "fay@acme.example"), Mode.FULL)
+    assert modes(agreed, kind) == dict.fromkeys(ALL_OF[kind], Mode.FULL)
     for run in (golden.early, *later):
-        assert modes(run) == dict.fromkeys(("ann@acme.example", "dee@acme.example"), Mode.INCREMENTAL)
+        assert modes(run, kind) == dict.fromkeys(STILL_THERE[kind], Mode.INCREMENTAL)
 
 
 def test_each_run_asks_google_once_a_calendar(golden: Golden) -> None:
-    assert golden.asked == [3, 2, 2, 2, 2]
-    assert len(golden.requests) == sum(golden.asked)
-    assert [bool(entry.query.get("syncToken")) for entry in golden.requests] == [False] * 3 + [True] * 8
+    assert golden.asked["google"] == [3, 2, 2, 2, 2]
+    tokens = [bool(entry.query.get("syncToken")) for entry in golden.requests["google"]]
+    assert tokens == [False] * 3 + [True] * 8
 
 
-def test_google_is_never_written_to_and_nobody_is_mailed(golden: Golden) -> None:
-    assert {entry.method for entry in golden.requests} == {"GET"}
-    assert {entry.status for entry in golden.requests} == {200}
+def test_microsoft_is_asked_for_a_series_and_its_missing_occurrence_once_and_then_for_changes_alone(
+    golden: Golden,
+) -> None:
+    """Whose mailbox it is, and a round; then a round, the changed series, and the occurrence that it does not show."""
+    assert golden.asked["microsoft"] == [2, 3, 1, 1, 1]
+    user, first, changed, series, lost, *rest = golden.requests["microsoft"]
+    assert user.path.endswith("/users/bob%40acme.example")
+    assert "startDateTime" in first.query
+    assert [bool(one.query.get("$deltatoken")) for one in (changed, *rest)] == [True] * 4
+    assert series.path.endswith("/instances")
+    assert lost.status == 404, "Graph's own word that it was deleted"
 
 
-def test_the_server_counts_no_more_than_the_budget_in_any_minute(golden: Golden) -> None:
-    assert golden.most <= max(golden.asked) * 3, "the last three acts are at the same moment"
-    assert len(golden.tokens) <= 3 * len(golden.asked)
+def test_no_provider_is_written_to_and_nobody_is_mailed(golden: Golden) -> None:
+    for asked in golden.requests.values():
+        assert {entry.method for entry in asked} == {"GET"}
+    assert {entry.status for entry in golden.requests["google"]} == {200}
+    assert [entry.status for entry in golden.requests["microsoft"]].count(200) == 7
+    assert len(golden.envelopes) == 1, "and what it held is counted above, one by one"
+    assert golden.mails == []
+
+
+@pytest.mark.parametrize("kind", ALL_OF)
+def test_the_server_counts_no_more_than_the_budget_in_any_minute(golden: Golden, kind: str) -> None:
+    asked = golden.asked[kind]
+    assert golden.most[kind] <= max(asked) * 3, "the last three acts are at the same moment"
+    assert len(golden.tokens[kind]) <= 3 * len(asked)
 
 
 def test_a_private_event_is_moved_by_its_time_alone(golden: Golden) -> None:
@@ -234,17 +269,26 @@ COLUMNS = tuple(field.name for field in fields(brokerage.Row))
 MOVING = ("starts_at", "ends_at")
 
 
-def test_a_meeting_of_two_agents_is_one_record(golden: Golden) -> None:
-    key = brokerage.agreed(golden.now).meetings["both-sell"].uid
-    assert len([row for row in golden.crm[-1].values() if key in row]) == 1
-    assert golden.runs[0].counts["copies"] == 2, "one with Cid's file, one with Dee's Google calendar"
+@pytest.mark.parametrize("name", ["both-sell", "both-buy", "shared"])
+def test_a_meeting_of_two_agents_is_one_record_of_its_organizers(golden: Golden, name: str) -> None:
+    """Ann organizes; Dee has the copy with Google, Bob with Outlook, Cid in a file."""
+    meetings = brokerage.agreed(golden.now).meetings
+    assert meetings[name].uid == meetings[f"{name}-copy"].uid
+    [row] = [row for row in golden.crm[-1].values() if meetings[name].title in row]
+    assert {meetings[name].uid, "ann@acme.example"} <= set(row)
+    assert golden.runs[0].counts["copies"] == 3
 
 
 @pytest.mark.parametrize(
     ("name", "week", "action"),
-    [("weekly", 2, "cancel"), ("weekly", 4, "update"), ("invited", 0, "cancel"), ("handed-over", 0, "update")],
+    [
+        *(("weekly", 2, "cancel"), ("weekly", 4, "update"), ("invited", 0, "cancel"), ("handed-over", 0, "update")),
+        *(("rounds", 1, "cancel"), ("rounds", 3, "update")),
+    ],
 )
-def test_what_google_tells_in_detail_reaches_the_record(golden: Golden, name: str, week: int, action: str) -> None:
+def test_what_a_provider_tells_in_detail_or_not_at_all_reaches_the_record(
+    golden: Golden, name: str, week: int, action: str
+) -> None:
     [delta] = [one for one in golden.runs[2].deltas if one.crm_id == str(row_id(golden, name, week))]
     assert (delta.action, delta.outcome) == (action, Outcome.DONE)
 
@@ -309,7 +353,7 @@ def serving(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], 
             said = []
             for line in process.stdout:
                 said.append(line)
-                if line.startswith(("    key_file ", "}")):  # the last line of the text, and of the JSON
+                if line.startswith(("    secret_file ", "}")):  # the last line of the text, and of the JSON
                     break
             yield process, said
         finally:
@@ -317,35 +361,58 @@ def serving(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_stand_in_goes_on_until_it_is_told_to_end_and_that_is_no_error(tmp_path: Path, number: int) -> None:
+def test_the_stand_ins_go_on_until_they_are_told_to_end_and_that_is_no_error(tmp_path: Path, number: int) -> None:
     with serving(tmp_path) as (process, said):
-        way_in = dict(line.split(maxsplit=1) for line in said if line.startswith(("    endpoint", "    key_file")))
-        with socket.create_connection(("127.0.0.1", urlsplit(way_in["endpoint"]).port or 0)):
-            process.send_signal(number)
-            assert process.wait(timeout=30) == 0
-    assert Path(way_in["key_file"].strip()).stat().st_mode & 0o777 == 0o600
+        told = [(words[0], words[1].strip()) for line in said if len(words := line.split(maxsplit=1)) > 1]
+        ports = [urlsplit(value).port or 0 for name, value in told if name == "endpoint"]
+        for port in ports:
+            socket.create_connection(("127.0.0.1", port)).close()
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0
+    assert len(ports) == 2
+    secrets = [Path(value) for name, value in told if name in {"key_file", "secret_file"}]
+    assert [path.stat().st_mode & 0o777 for path in secrets] == [0o600, 0o600]
 
 
-def test_other_programs_and_other_runs_find_the_stand_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_programs_and_other_runs_find_the_stand_ins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path, "--format", "json") as (_, said):
-        way_in = json.loads("".join(said))["google"]
-        dee = calendar_of("dee@acme.example", way_in)
+        ways_in = json.loads("".join(said))
+        dee = calendar_of("dee@acme.example", ways_in["google"])
         first = dee.list(calendarId="primary", singleEvents=True, orderBy="startTime").execute()["items"][0]
         changed = {**first, "summary": "Edited by another program"}
         dee.update(calendarId="primary", eventId=first["id"], body=changed).execute()
         dee.close()
+        rename("bob@acme.example", "Appraisal", "Edited by a third program", ways_in["microsoft"])
         job = tmp_path / "box/jobs/sample.toml"
         job.write_text(job.read_text() + '\n[window]\nsettle = "0s"\n')
         world = World(environ={}, cwd=tmp_path / "box", clock=lambda: datetime.now(UTC).replace(microsecond=0))
-        assert entry.call(["run", "sample", "--format", "json"], world) == 5
+        assert entry.call(["run", "sample", "--format", "json"], world) == 0, "by now the gaps are known"
     result = json.loads(capsys.readouterr().out)
-    assert {one["agent"]: one["mode"] for one in result["calendars"] if one["source"] == "google"} == {
+    assert {one["agent"]: one["mode"] for one in result["calendars"] if one["source"] != "ics"} == {
         "ann@acme.example": "incremental",
+        "bob@acme.example": "incremental",
         "dee@acme.example": "incremental",
         "fay@acme.example": None,
     }
-    title = [delta["fields"]["title"] for delta in result["deltas"] if "title" in delta["fields"]]
-    assert title == [[first["summary"], "Edited by another program"]]
+    titles = [delta["fields"]["title"] for delta in result["deltas"] if "title" in delta["fields"]]
+    assert sorted(titles) == sorted(
+        [[first["summary"], "Edited by another program"], ["Appraisal", "Edited by a third program"]]
+    )
+
+
+def rename(agent: str, title: str, new: str, way_in: dict[str, str]) -> None:
+    """Give an event in an agent's mailbox another title, over HTTP as any program would."""
+    secret = Path(way_in["secret_file"]).read_text().strip()
+    form = {"grant_type": "client_credentials", "client_id": way_in["client_id"], "client_secret": secret}
+    with requests.Session() as session:
+        session.trust_env = False
+        said = session.post(way_in["token_uri"], {**form, "scope": f"{way_in['endpoint']}.default"}, timeout=30)
+        session.headers["Authorization"] = f"Bearer {said.json()['access_token']}"
+        events = f"{way_in['endpoint']}users/{agent}/events"
+        [found] = [
+            one for one in session.get(f"{events}?$top=100", timeout=30).json()["value"] if one["subject"] == title
+        ]
+        session.patch(f"{events}/{found['id']}", json={"subject": new}, timeout=30).raise_for_status()
 
 
 def calendar_of(agent: str, way_in: dict[str, str]) -> Any:
