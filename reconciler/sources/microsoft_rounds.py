@@ -27,6 +27,10 @@ STANDSTILL = 2
 """Pages in a row that bring nothing new before a round is given up."""
 
 
+BLANKS = 50
+"""Pages in a row without any row, which is no standstill by itself, before a round is given up."""
+
+
 class EndlessError(ProviderError):
     """The round leads in a circle: this mailbox has to be read another way for now."""
 
@@ -72,17 +76,20 @@ def follow(first: Page, more: Callable[[str], Page], caps: Caps) -> Round:
     latest: dict[str, Item] = {}
     found = Round()
     seen: set[tuple[str, str]] = set()
-    page, pages, still = first, 1, 0
+    links: set[str] = set()
+    page, pages, still, blank = first, 1, 0, 0
     while True:
         fresh = {_mark(item) for item in page.items} - seen
-        still = 0 if fresh or not page.items else still + 1
+        still = 0 if fresh else still + bool(page.items)
+        blank = 0 if page.items else blank + 1
         seen |= fresh
         for row in page.items:
             _merge(row, latest, found, caps)
         if page.next is None:
             break
-        if still >= STANDSTILL or pages >= PAGES:
+        if page.next in links or still >= STANDSTILL or blank >= BLANKS or pages >= PAGES:
             raise EndlessError("sends the same page over and over")
+        links.add(page.next)
         page, pages = more(page.next), pages + 1
     found.link = page.delta
     for item in latest.values():
@@ -91,8 +98,8 @@ def follow(first: Page, more: Callable[[str], Page], caps: Caps) -> Round:
 
 
 def _mark(item: Item) -> tuple[str, str]:
-    """Tell a row and its version from others; a row without identity counts as itself."""
-    return str(item.get("id", id(item))), f"{item.get('@odata.etag')}{item.get('@removed')}"
+    """Tell a row and its version from others; those without identity count as one."""
+    return str(item.get("id")), f"{item.get('@odata.etag')}{item.get('@removed')}"
 
 
 def _merge(item: Item, latest: dict[str, Item], found: Round, caps: Caps) -> None:
