@@ -33,13 +33,15 @@ from reconciler.sources import Caps, PullRequest
 from reconciler.sources.answers import (
     DeadCursorError,
     GoneError,
+    ParkedError,
     PostponedError,
     ProviderError,
+    RejectedError,
     RetryableError,
     TransientError,
 )
 from reconciler.sources.items import Item
-from reconciler.sources.microsoft_events import Reading, event_of
+from reconciler.sources.microsoft_events import Reading, Sort, event_of, is_whole, sort_of
 from reconciler.sources.microsoft_faults import EMPTY
 from reconciler.sources.microsoft_rounds import EndlessError, Round, follow
 from reconciler.sources.microsoft_telling import Kept, Teller
@@ -63,7 +65,7 @@ RETRY = timedelta(days=1)
 """How long a mailbox is read by its plain view before rounds are tried again."""
 
 LOOK_UPS = 40
-"""Events and series that one read asks for, as evidence or for their details; the rest waits for the next."""
+"""Events that one read asks for as evidence, and series for their details; the rest waits for the next."""
 
 RACE = timedelta(minutes=5)
 """How far apart Microsoft's clock and ours, or two lists of one audit, may be."""
@@ -130,8 +132,8 @@ class MicrosoftSource:
             return reading.resynced(token)
         try:
             return reading.changes(request.cursor, token)
-        except DeadCursorError:
-            return reading.whole(token.size)
+        except (DeadCursorError, RejectedError):  # also a link that is none any more, since the endpoint is another
+            return _Read(self, request).whole(token.size)
 
     def _usable(self, request: PullRequest) -> _Token | None:
         """Return the token of a cursor that still stands for what is asked; None where everything has to be read."""
@@ -167,13 +169,16 @@ class _Read:
         made = Cursor(
             _Token(link=found.link or token.link, size=size).to_text(), cursor.window, cursor.scope, cursor.full_at
         )
-        return teller.told.pull(self.request, Mode.INCREMENTAL, made, zone=None, pending=tuple(self.pending))
+        return teller.told.pull(
+            self.request, Mode.INCREMENTAL, made, zone=None, pending=tuple(dict.fromkeys(self.pending))
+        )
 
     def whole(self, size: int) -> Pull:
         """Read a new round from its beginning, then look for what is linked and was not shown."""
         try:
             found, size = self._round(lambda size: self.graph.delta(self.target, self.reach, size), size)
-        except EndlessError:
+        except (DeadCursorError, EndlessError):
+            # Rooms were seen whose rounds die on their second page (facts of Graph: sdk-javascript#99).
             return self.viewed(_Token(link="", size=size, viewed=self.request.now.isoformat()))
         if found.link is None:
             raise RetryableError("sent a round without a link to the next one")
@@ -182,23 +187,32 @@ class _Read:
 
     def viewed(self, token: _Token) -> Pull:
         """Read the plain view: nothing of it is incremental, and nothing of it is left out."""
-        first = self.graph.view(self.target, self.reach, None, token.size)
-        found = follow(first, lambda link: self.graph.view(self.target, self.reach, link, token.size), self.caps)
+        found = self._listed(self.reach, token.size)
         return self._told_whole(found, token)
+
+    def _listed(self, window: Window, size: int) -> Round:
+        """Return the plain view of `window`."""
+        target, view = self.target, self.graph.view
+        found, _ = self._round(
+            lambda size: view(target, window, None, size), size, lambda size, link: view(target, window, link, size)
+        )
+        return found
 
     def resynced(self, token: _Token) -> Pull:
         """Read the calendar whole, and compare what the rounds led to with the plain view of the window."""
         pull = self.whole(token.size)
         try:
             return replace(pull, audit=self._audit(token))
-        except (DeadCursorError, EndlessError, PostponedError, RetryableError):
+        except (DeadCursorError, EndlessError, PostponedError, RejectedError, RetryableError):
             return pull  # there is no telling what the rounds had to show; they begin anew in any case
 
-    def _round(self, first: Callable[[int], Page], size: int) -> tuple[Round, int]:
+    def _round(
+        self, first: Callable[[int], Page], size: int, more: Callable[[int, str], Page] | None = None
+    ) -> tuple[Round, int]:
         """Follow a round with pages as large as the mailbox bears; EndlessError when it bears none."""
         for smaller in [one for one in SIZES if one <= size] or [SIZES[-1]]:
             try:
-                return follow(first(smaller), partial(self._more, smaller), self.caps), smaller
+                return follow(first(smaller), partial(more or self._more, smaller), self.caps), smaller
             except TransientError as error:
                 if error.reason != EMPTY:
                     raise
@@ -212,29 +226,36 @@ class _Read:
     def _told_whole(self, found: Round, token: _Token) -> Pull:
         teller = Teller(self.request, self.reading, self.reach)
         self._unreadable(found, teller)
-        for item in found.singles.values():
-            teller.single(item)
-        masters = self._masters(found, teller)
-        for series, master in masters.items():
+        unsure = self._singles(found, teller)
+        for series, master in self._masters(found, teller).items():
             teller.series(series, master, found.occurrences.get(series, ()))
             if teller.lost(series):
-                self._reread(series, master, teller)
-        self._look_up([*found.doubtful, *teller.told.missing(self.request)], teller)
+                self._again(series, master, teller)
+        self._look_up(unsure | set(teller.told.missing(self.request)), found, teller)
         cursor = Cursor(token.to_text(), self.reach, self.scope, self.request.now)
-        return teller.told.pull(self.request, Mode.FULL, cursor, zone=None, pending=tuple(self.pending))
+        return teller.told.pull(self.request, Mode.FULL, cursor, zone=None, pending=tuple(dict.fromkeys(self.pending)))
 
     def _tell_changes(self, found: Round, teller: Teller) -> None:
         self._unreadable(found, teller)
-        for name, item in found.singles.items():
-            if name not in found.doubtful:
-                teller.single(item)
+        unsure = self._singles(found, teller)
         series, events = self._removed(found)
-        waiting = [name for name in self.request.pending if name in self.request.linked or name in self.request.rules]
-        series |= found.touched | {name for name in waiting if name in self.request.rules}
+        waiting = set(self.request.pending)
+        again = waiting & self.request.rules.keys() if waiting else set()
+        series |= found.touched | again
         for name in sorted(series):
-            self._anew(name, found.masters.get(name), teller)
-        events |= found.doubtful | {name for name in waiting if name not in self.request.rules}
-        self._look_up(sorted(events - series), teller)
+            self._anew(name, found, teller)
+        asked = (events | unsure | waiting) - series - teller.told.events.keys()
+        self._look_up((name for name in asked if series_in(name) not in series), found, teller)
+
+    def _singles(self, found: Round, teller: Teller) -> set[str]:
+        """Tell the single events; return the ids that have to be asked for: removed or not, or sent in part only."""
+        unsure = set(found.doubtful)
+        for name, item in found.singles.items():
+            if name not in unsure and is_whole(item):
+                teller.single(item)
+            else:
+                unsure.add(name)
+        return unsure
 
     def _unreadable(self, found: Round, teller: Teller) -> None:
         for name, why in found.unreadable.items():
@@ -250,7 +271,7 @@ class _Read:
         left = found.removed - series - events
         for name in rules:
             kept = Kept.from_text(rules[name])
-            if kept is not None and not left.isdisjoint(kept.ids.values()):
+            if left and (kept is None or not left.isdisjoint(kept.ids.values())):
                 series.add(name)
         return series, events
 
@@ -258,85 +279,133 @@ class _Read:
 
     def _masters(self, found: Round, teller: Teller) -> dict[str, Item]:
         """Return the rows of all series of a round, those fetched that it left out; one that can't be had waits."""
-        missing = sorted(found.touched - found.masters.keys())
-        masters = dict(found.masters)
-        for name, item in self._many(missing).items():
+        masters = {name: item for name, item in found.masters.items() if is_whole(item)}
+        missing = self._in_turn(found.touched - masters.keys())
+        for name, item in self._many(missing, LOOK_UPS).items():
             if isinstance(item, GoneError):
-                teller.gone(name)
+                self._orphaned(name, found, teller)
             elif isinstance(item, Exception):
                 self._wait(name, teller)
             else:
                 masters[name] = item
         return masters
 
+    def _in_turn(self, names: Iterable[str]) -> list[str]:
+        """Put these in order: what has waited longest comes first, or some would wait for ever."""
+        places = {name: place for place, name in enumerate(self.request.pending)}
+        return sorted(names, key=lambda name: (places.get(name, len(places)), name))
+
     def _wait(self, series: str, teller: Teller) -> None:
         """Leave a series as it was, and to the next run."""
         self.pending.append(series)
         teller.stand(series)
 
-    def _anew(self, series: str, master: Item | None, teller: Teller) -> None:
+    def _anew(self, series: str, found: Round, teller: Teller) -> None:
         """Read one series by its instances; deleted, it takes its occurrences along; out of reach, it waits."""
+        row = found.masters.get(series)
         try:
-            self._reread(series, master or self.graph.get(self.target, series), teller)
+            master = row if row and is_whole(row) else self.graph.get(self.target, series)
         except GoneError:
-            teller.gone(series)
+            self._orphaned(series, found, teller)
         except (PostponedError, ProviderError):
+            self._wait(series, teller)
+        else:
+            self._again(series, master, teller)
+
+    def _again(self, series: str, master: Item, teller: Teller) -> None:
+        """Read one series by its instances. That they are not there, though it is, is no evidence: it waits."""
+        try:
+            if sort_of(master) is Sort.SINGLE:  # it was a series until now
+                teller.single(master)
+            else:
+                self._reread(series, master, teller)
+        except (PostponedError, ProviderError, ValueError):
             self._wait(series, teller)
 
     def _reread(self, series: str, master: Item, teller: Teller) -> None:
         """Tell a series by its instances; an occurrence that is not among them is asked for by its own id."""
         teller.series(series, master, self.graph.instances(self.target, series, self.reach))
-        lost = teller.lost(series)
-        answers = self._many(sorted(set(lost.values())))
+        self._one_by_one(series, teller.lost(series), master, teller)
+
+    def _one_by_one(self, series: str, lost: dict[str, str], master: Item | None, teller: Teller) -> None:
+        """Ask for occurrences by their own ids, which are kept until Graph says that they are gone."""
+        if not lost:
+            return
+        answers = self._evidence(sorted(set(lost.values())))
+        left, unknown = dict(lost), set()
         for event, own in lost.items():
-            answer = answers.get(own)
+            answer = answers[own]
             if isinstance(answer, GoneError):
                 teller.gone(event, Absence.EXCLUDED)
-            elif answer is not None and not isinstance(answer, Exception):
-                teller.alone(answer, master)
+                del left[event]
+            elif isinstance(answer, PostponedError | RetryableError | ParkedError):
+                unknown.add(event)
+            elif not isinstance(answer, Exception):
+                teller.alone(event, answer, master)
+        teller.keep(series, lost.keys() - left.keys(), left, unknown)
+        if unknown:
+            self.pending.append(series)
+
+    def _orphaned(self, series: str, found: Round, teller: Teller) -> None:
+        """Tell what there is of a series that is not there itself: who is invited to one occurrence has no series.
+
+        What the round showed is there, so its series' absence is no evidence; neither for what is known as one alone.
+        """
+        kept = Kept.from_text(self.request.rules.get(series))
+        rows = [] if series in found.removed else found.occurrences.get(series, [])
+        if series in found.masters:
+            self._wait(series, teller)
+        elif rows or (kept is not None and kept.is_alone):
+            self._one_by_one(series, teller.orphans(series, rows), None, teller)
+        else:
+            teller.gone(series)
 
     # ---- evidence ---------------------------------------------------------------------------------------------------
 
-    def _look_up(self, events: Iterable[str], teller: Teller) -> None:
+    def _look_up(self, events: Iterable[str], found: Round, teller: Teller) -> None:
         """Ask for events one by one, of a series once. Deleted by Graph's own word is evidence, hidden is none."""
         subjects: dict[str, list[str]] = {}
-        for event in events:
+        for event in self._in_turn(events):
             subjects.setdefault(series_in(event) or event, []).append(event)
-        for subject, item in self._many(list(subjects)).items():
+        for subject, item in self._evidence(list(subjects)).items():
             if isinstance(item, GoneError):
-                teller.gone(subject)
-            elif isinstance(item, PostponedError | RetryableError):
+                self._orphaned(subject, found, teller)
+            elif isinstance(item, PostponedError | RetryableError | ParkedError):
                 self.pending += subjects[subject]
             elif not isinstance(item, Exception):
-                self._found(subject, item, teller)
+                self._found(item, teller)
 
-    def _found(self, subject: str, item: Item, teller: Teller) -> None:
+    def _found(self, item: Item, teller: Teller) -> None:
         one = Round()
         one.add(item)
         for single in one.singles.values():
             teller.single(single)
-        for master in one.masters.values():
-            self._anew(subject, master, teller)
+        for series in one.touched - teller.told.series:
+            self._anew(series, one, teller)
 
-    def _many(self, names: list[str]) -> dict[str, Item | ProviderError | PostponedError]:
-        """Look these up, as many as one read may; the rest is put off to the next."""
+    def _evidence(self, names: list[str]) -> dict[str, Item | ProviderError | PostponedError]:
+        """Look these up, as many as are left to one read."""
         room = max(0, LOOK_UPS - self.asked)
         self.asked += min(room, len(names))
-        found: dict[str, Item | ProviderError | PostponedError] = {}
-        if names[:room]:
-            found |= self.graph.get_many(self.target, names[:room])
-        return found | {name: PostponedError("it is looked up by the next run") for name in names[room:]}
+        return self._many(names, room)
+
+    def _many(self, names: list[str], room: int) -> dict[str, Item | ProviderError | PostponedError]:
+        """Look these up, as many as there is room for. The rest is put off, and comes first: it waits for longest."""
+        found: dict[str, Item | ProviderError | PostponedError] = {
+            name: PostponedError("it is looked up by the next run") for name in names[room:]
+        }
+        return found | (self.graph.get_many(self.target, names[:room]) if names[:room] else {})
 
     # ---- the weekly comparison --------------------------------------------------------------------------------------
 
     def _audit(self, token: _Token) -> Audit:
         window = self.request.window
-        first = self.graph.view(self.target, window, None, token.size)
-        listed = follow(first, lambda link: self.graph.view(self.target, window, link, token.size), self.caps)
+        listed = self._listed(window, token.size)
         changed, _ = self._round(lambda size: self.graph.follow(self.target, token.link, size), token.size)
         spans, unclear = self._spans(listed)
         touched = unclear | changed.touched | changed.singles.keys() | changed.removed | set(changed.unreadable)
-        touched |= {name for name in spans if series_in(name) in changed.touched}
+        series = changed.touched | self._removed(changed)[0]
+        touched |= series | {name for name in spans if series_in(name) in series}
         return Audit(spans, frozenset(touched), window)
 
     def _spans(self, listed: Round) -> tuple[dict[str, Span], set[str]]:

@@ -7,7 +7,7 @@ one that a new rule no longer makes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 
 import orjson
@@ -29,6 +29,11 @@ class Kept:
 
     def __init__(self, rule: str, ids: Mapping[str, str]) -> None:
         self.rule, self.ids = rule, ids
+
+    @property
+    def is_alone(self) -> bool:
+        """Tell whether these occurrences have no series that could be asked for."""
+        return not self.rule and bool(self.ids)
 
     @classmethod
     def of(cls, master: Item, ids: Mapping[str, str]) -> Kept:
@@ -55,20 +60,26 @@ class Teller:
         self.told = Told()
         self._request, self._reading, self._reach = request, reading, reach
 
-    def guarded(self, name: str, attempt: Callable[[], None]) -> None:
-        """Tell one thing; if it makes no sense, it is set aside and nothing of it is told."""
+    def guarded(self, name: str, attempt: Callable[[], None]) -> bool:
+        """Tell one thing; if it makes no sense, it is set aside and nothing of it is told: False."""
         try:
             attempt()
         except BROKEN as error:
             self.told.quarantined.setdefault(name, text.line(str(error), 300) or "it can't be read")
+            return False
+        return True
 
     def single(self, item: Item) -> None:
         """Tell a single event, or set it aside."""
-        self.guarded(id_of(item), lambda: self._keep([event_of(item, self._reading)]))
+        name = id_of(item)
+        if self.guarded(name, lambda: self._keep([event_of(item, self._reading)])) and name in self._request.rules:
+            self.told.series.add(name)  # it was a series until now
+            self.told.rules[name] = None
 
     def series(self, name: str, master: Item, items: Iterable[Item]) -> None:
         """Tell a series that was read whole: all its occurrences in reach, or none of them."""
-        self.guarded(name, partial(self._series, name, master, items))
+        if not self.guarded(name, partial(self._series, name, master, items)):
+            self.told.rules[name] = self._request.rules.get(name, "")  # its removal will matter
 
     def _series(self, name: str, master: Item, items: Iterable[Item]) -> None:
         whole = [(item, item if is_whole(item) else hydrated(item, master)) for item in items]
@@ -77,10 +88,46 @@ class Teller:
         self._keep([event_of(full, self._reading, master) for _, full in events.values()])
         self.told.rules[name] = Kept.of(master, ids).to_text()
         self.told.series.add(name)
+        if name in self._request.known and name not in self._request.rules:  # it was a single event until now
+            self.told.tombstones[name] = Tombstone(name, Absence.UNSEEN)
 
-    def alone(self, item: Item, master: Item | None) -> None:
+    def alone(self, name: str, item: Item, master: Item | None) -> None:
         """Tell one occurrence that was looked up, wherever it is now."""
-        self.guarded(id_of(item), lambda: self._keep([event_of(item, self._reading, master)]))
+        self.guarded(name, lambda: self._keep([event_of(item, self._reading, master)]))
+
+    def orphans(self, series: str, items: Iterable[Item]) -> dict[str, str]:
+        """Tell occurrences whose series is not there; return those known before that are not among them.
+
+        What says too little without its series is set aside.
+        """
+        shown: dict[str, str] = {}
+        for item in items:
+            self.guarded(series, partial(self._orphan, item, shown))
+        before = self._request.rules.get(series)
+        kept = Kept.from_text(before)
+        self.stand(series)
+        if kept is not None and not kept.is_alone:  # it was there until now: its removal will be said
+            return {}
+        ids = {**(kept.ids if kept else {}), **shown}
+        if ids:
+            self.told.rules[series] = Kept("", ids).to_text()
+        return {name: own for name, own in ids.items() if name not in shown}
+
+    def _orphan(self, item: Item, shown: dict[str, str]) -> None:
+        event = event_of(item, self._reading)
+        self._keep([event])
+        shown[event.id] = id_of(item)
+
+    def keep(self, series: str, gone: Collection[str], left: Mapping[str, str], unknown: Collection[str]) -> None:
+        """Keep the ids of occurrences that a series does not show, apart from those `gone`.
+
+        Of those `unknown` nothing could be learned this time: they stand as they were.
+        """
+        self.told.unchanged |= {*unknown}
+        now = Kept.from_text(self.told.rules.get(series))
+        if now is not None:
+            ids = {name: own for name, own in {**now.ids, **left}.items() if name not in gone}
+            self.told.rules[series] = Kept(now.rule, ids).to_text()
 
     def stand(self, series: str) -> None:
         """Say that a series could not be read this time: what is known of it stands as it was, be it that it is one."""
@@ -91,7 +138,7 @@ class Teller:
         """Return the linked occurrences, with their ids, that a series does not show although its rule stands."""
         before = Kept.from_text(self._request.rules.get(series))
         now = Kept.from_text(self.told.rules.get(series))
-        if before is None or now is None or before.rule != now.rule:
+        if series not in self.told.series or before is None or now is None or before.rule != now.rule:
             return {}
         said = {*self.told.events, *self.told.tombstones}
         return {
