@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import outlook_report
+
 HEAD = """# What is claimed about speed, measured
 
 Written by `make bench` (10,000 and 100,000 events and records), `make bench SIZES=1000000` and `make bench
-SIZES=google`; do not edit. Seconds are wall clock; CPU seconds stand beside them, for the machine was shared with other
-work: compare CPU with CPU. Every line was measured once, unless it says otherwise, in a process of its own; memory is
-that process's peak.
+SIZES="google outlook"`; do not edit. Seconds are wall clock; CPU seconds stand beside them, for the machine was shared
+with other work: compare CPU with CPU. Every line was measured once, unless it says otherwise, in a process of its own;
+memory is that process's peak.
 
 The brokerage is made by `benchmarks/brokerage.py`: 200 events a calendar, one CRM record each in a SQLite table, state
 in SQLite. Calendars stand still after their first read and cost no network; 1.5 % of the records are changed at random
@@ -53,6 +55,8 @@ def markdown(kept: dict[str, Any]) -> str:
         parts += [_size(int(size), found), _aims(found)]
     if "google" in kept:
         parts.append(_google(kept["google"]))
+    if "outlook" in kept:
+        parts.append(outlook_report.markdown(kept["outlook"]))
     parts += [_starting(kept["starting"]), TAIL]
     return "\n".join(parts)
 

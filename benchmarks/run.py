@@ -1,7 +1,7 @@
 """Measure what is claimed about speed and write it down in RESULTS.md: `make bench`, `make bench SIZES="1000000"`.
 
-Usage: python benchmarks/run.py [SIZE ...] [google]. Each line is measured in a process of its own. What is not measured
-this time keeps the figures it has in RESULTS.md's own data, `results.json`.
+Usage: python benchmarks/run.py [SIZE ...] [google] [outlook]. Each line is measured in a process of its own. What is
+not measured this time keeps the figures it has in RESULTS.md's own data, `results.json`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import brokerage
+import outlook
 import polling
 import report
 import starting
 from measure import HERE, apart
 
 SIZES = (10_000, 100_000)
-GOOGLE = "google"
+GOOGLE, OUTLOOK = "google", "outlook"
 CALENDARS = (1_000, 10_000)
 
 RUNS = {  # name: (hours after the first run, what happens before it)
@@ -35,7 +36,7 @@ RUNS = {  # name: (hours after the first run, what happens before it)
 }
 """Full audits are made on another day: once a day the CRM is read whole, however large it is."""
 
-PACKAGES = ("SQLAlchemy", "pandas", "deepdiff", "google-api-python-client", "urllib3")
+PACKAGES = ("SQLAlchemy", "pandas", "deepdiff", "google-api-python-client", "O365", "orjson", "urllib3")
 
 BASELINES = ("deepdiff", "pandas", "stored", "stream", "compare")
 
@@ -79,10 +80,12 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def main(sizes: list[int], *, google: bool) -> None:
-    if google:
+def main(sizes: list[int], providers: set[str]) -> None:
+    if GOOGLE in providers:
         quiet = {str(calendars): polling.quiet(calendars) for calendars in CALENDARS}
         _write(GOOGLE, None, {"quiet": quiet, "whole": polling.whole(), **machine()})
+    if OUTLOOK in providers:
+        _write(OUTLOOK, None, {**outlook.measured(), **machine()})
     if sizes:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             _write("starting", None, starting.waits(Path(folder)))
@@ -105,5 +108,6 @@ def _write(part: str, size: str | None, found: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    given = [int(word.replace("_", "")) for word in words if word != GOOGLE]
-    main(given if words else list(SIZES), google=GOOGLE in words)
+    named = {GOOGLE, OUTLOOK} & set(words)
+    given = [int(word.replace("_", "")) for word in words if word not in named]
+    main(given if words else list(SIZES), named)
