@@ -485,7 +485,7 @@ class Mailbox:
             if theirs is None and row.original is None and not other.threw_away(event["iCalUId"]):
                 other.add(shared | {"isOrganizer": False})
             elif theirs is not None:
-                kept = {name: value for name, value in shared.items() if name not in {"type", "iCalUId"}}
+                kept: Resource = {name: shared[name] for name in shared if name not in {"type", "iCalUId"}}
                 other.change(theirs, kept, spreading=False)
 
     def threw_away(self, uid: str | None) -> bool:

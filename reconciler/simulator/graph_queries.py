@@ -149,7 +149,8 @@ def delta(mailbox: Mailbox, request: Request, twist: Twist) -> Resource:
     """Answer one page of calendarView/delta."""
     prefer = preferences(request)
     walk = _walk(mailbox, request, twist)
-    size, items, after, more = twist.size(prefer.page or DEFAULT_PAGE), [], walk.after, False
+    size, after, more = twist.size(prefer.page or DEFAULT_PAGE), walk.after, False
+    items: list[Resource] = []
     for key, rows in _units(mailbox, walk):
         if len(items) >= size:
             more = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
@@ -182,7 +182,7 @@ def _on_weekday(how: Resource) -> Resource:
     return {"byweekday": _weekdays(how), "bysetpos": _NTH[(how.get("index") or "first").lower()]}
 
 
-_SHAPES: Final = {
+_SHAPES: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "daily": lambda _: {"freq": DAILY},
     "weekly": _weekly,
     "absoluteMonthly": lambda how: {"freq": MONTHLY} | _on_day(how),

@@ -141,8 +141,8 @@ class SignIn:
             body = {"error": word, "error_description": f"{code}: {says}", "error_codes": [int(code[6:] or 0)]}
             return Answer(status=status, body=orjson.dumps(body | {"timestamp": self._world.stamp()}))
         seconds = int(self.lifetime.total_seconds())
-        body = {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token}
-        return Answer(body=orjson.dumps(body))
+        granted = {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token}
+        return Answer(body=orjson.dumps(granted))
 
     def _granted(self, request: Request, token_uri: str) -> str:
         form = {name: values[-1] for name, values in parse_qs(request.body.decode()).items()}
