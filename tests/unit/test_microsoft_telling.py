@@ -274,6 +274,7 @@ def test_one_occurrence_is_gone_only_by_its_own_ids_answer() -> None:
     watched.pull(series())
     assert watched.cancelled == [MONDAYS[1]]
     assert watched.rows[MONDAYS[1]].absence is Absence.EXCLUDED
+    assert "m-9" not in watched.rules["m"]
 
 
 def test_instances_that_are_empty_or_cut_cancel_nothing() -> None:
@@ -342,6 +343,28 @@ def test_occurrences_that_were_just_shown_outlive_a_series_that_is_not_found() -
     assert watched.cancelled == MONDAYS
 
 
+def test_occurrences_shown_beside_their_series_removal_go_with_it() -> None:
+    watched = mondays()
+    watched.outlook.items["m"] = GONE
+    watched.pull(stub(9), removed("m"))
+    assert watched.cancelled == MONDAYS
+
+
+def test_a_series_that_was_just_shown_in_part_is_not_gone_though_it_is_not_found() -> None:
+    watched = mondays()
+    watched.outlook.items["m"] = GONE
+    watched.pull({"id": "m", "type": "seriesMaster"})
+    assert (watched.live, watched.cancelled, watched.pending) == (MONDAYS, [], ("m",))
+
+
+def test_any_removal_may_be_of_a_series_whose_occurrences_are_not_kept() -> None:
+    watched = mondays()
+    watched.rules = {"m": ""}
+    watched.outlook.shown["m"] = [stub(2), stub(16), stub(23), moved(9, 10)]
+    watched.pull(removed("m-9"))
+    assert watched.rows[MONDAYS[1]].span.starts_at == datetime(2026, 3, 10, 16, tzinfo=UTC)
+
+
 def test_who_is_invited_to_single_occurrences_loses_each_by_its_own_id_alone() -> None:
     watched = Watched()
     watched.pull(moved(9, 10), moved(16, 17))
@@ -374,6 +397,7 @@ def test_a_series_that_can_t_be_read_is_kept_in_mind_and_its_removal_counts() ->
     pull = watched.pull(series(), {**stub(2), "start": "soon"}, *(stub(day) for day in DAYS[1:]))
     assert [entry.id for entry in pull.quarantined] == ["m"]
     assert watched.live == MONDAYS
+    assert watched.outlook.asked == ["delta 200"]
     watched.outlook.items["m"] = GONE
     watched.pull(removed("m"))
     assert watched.cancelled == MONDAYS
@@ -439,6 +463,15 @@ def test_a_mailbox_that_fails_on_every_page_of_a_round_has_its_view_read_in_page
     watched.pull()
     assert watched.outlook.asked == ["delta 200", "delta 50", "delta 10", "view 200", "view 50", "view 10"]
     assert watched.live == ["a"]
+
+
+def test_a_view_goes_on_as_a_view() -> None:
+    watched = Watched()
+    watched.outlook.rounds = [DeadCursorError("answered 404 SyncStateNotFound")]
+    watched.outlook.views = [Page([single("a")], "V1"), Page([], "V2"), Page([single("b")])]
+    watched.pull()
+    assert watched.outlook.asked == ["delta 200", "view 200", "view 200", "view 200"]
+    assert watched.live == ["a", "b"]
 
 
 def test_of_more_series_than_a_view_may_ask_for_each_has_its_turn() -> None:
