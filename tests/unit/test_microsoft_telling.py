@@ -372,6 +372,7 @@ def test_who_is_invited_to_single_occurrences_loses_each_by_its_own_id_alone() -
     watched.outlook.items["m-9"] = moved(9, 10)
     watched.pull(removed("m-16"))
     assert (watched.live, watched.cancelled) == ([MONDAYS[1]], [MONDAYS[2]])
+    assert "m-16" not in watched.rules["m"]
 
 
 def test_an_exception_with_a_row_and_a_removal_has_its_series_read_anew() -> None:
