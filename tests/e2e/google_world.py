@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,8 @@ from tests.e2e.world import CLIENT, NOW, World
 ANN, BOB, CID = "ann@acme.example", "bob@acme.example", "cid@acme.example"
 CHICAGO = ZoneInfo("America/Chicago")
 READS = "calendar"
+SOON = NOW + timedelta(days=2)
+FREELY = 'create = "500"\nupdate = "500"\ncancel = "500"\nagent_cancel = "500"'
 
 
 def times(start: datetime, *, hours: float = 1, zone: str = "America/Chicago") -> dict[str, Any]:
@@ -107,3 +109,29 @@ def google_world(folder: Path, **settings: Any) -> Iterator[GoogleWorld]:
     with GoogleSimulator(clock=lambda: worlds[0].now if worlds else NOW - timedelta(days=30)) as server:
         worlds.append(GoogleWorld(folder, server=server, **settings))
         yield worlds[0]
+
+
+Make = Callable[..., GoogleWorld]
+
+
+def making(folder: Path) -> Iterator[Make]:
+    """Yield what makes the world of a test, with Ann and wide limits where it says nothing else."""
+    with ExitStack() as stack:
+        yield lambda **more: stack.enter_context(google_world(folder, **{"agents": (ANN,), "limits": FREELY, **more}))
+
+
+def later(world: GoogleWorld, **much: float) -> None:
+    """Let time pass: half an hour settles what people just did."""
+    passed = timedelta(**(much or {"minutes": 30}))
+    world.now += passed
+    world.waiting.now += passed.total_seconds()
+
+
+def agreed(world: GoogleWorld, names: list[str]) -> None:
+    """Book these showings in Ann's calendar, an hour apart, and let the job bring them into the CRM."""
+    for place, name in enumerate(names):
+        world.calendar().insert(showing(name, SOON + timedelta(hours=place)))
+    later(world)
+    assert world.run().exit_code == 0
+    assert len(world.rows()) == len(names)
+    world.asked()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,50 +22,33 @@ from reconciler.simulator.google_calendars import Calendar
 from reconciler.sources import google
 from reconciler.sources.google_transport import GoogleCalendar
 from reconciler.store.schema import cursors, mirror, series
-from tests.e2e.google_world import ANN, BOB, CHICAGO, CID, GoogleWorld, google_world, showing, times
+from tests.e2e.google_world import (
+    ANN,
+    BOB,
+    CHICAGO,
+    CID,
+    FREELY,
+    SOON,
+    GoogleWorld,
+    Make,
+    agreed,
+    later,
+    making,
+    showing,
+    times,
+)
 from tests.e2e.world import NOW
 
-SOON = NOW + timedelta(days=2)
 SPRING = datetime(2026, 3, 1, 17, tzinfo=UTC)
 MONDAY = datetime(2026, 3, 2, 10, tzinfo=CHICAGO)
-FREELY = 'create = "500"\nupdate = "500"\ncancel = "500"\nagent_cancel = "500"'
 NEVER_ASKED = {"timeMin", "timeMax", "updatedMin", "q", "orderBy", "iCalUID"}
 NEVER_ASKED |= {"privateExtendedProperty", "sharedExtendedProperty"}
-
-Make = Callable[..., GoogleWorld]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Make the world of a test; its server ends with the test."""
-    open_worlds = []
-
-    def make_world(**settings: Any) -> GoogleWorld:
-        manager = google_world(tmp_path, **{"agents": (ANN,), "limits": FREELY, **settings})
-        world = manager.__enter__()
-        open_worlds.append(manager)
-        return world
-
-    yield make_world
-    for manager in open_worlds:
-        manager.__exit__(None, None, None)
-
-
-def later(world: GoogleWorld, minutes: float = 30) -> None:
-    """Let enough time pass that what people just did is settled."""
-    world.now += timedelta(minutes=minutes)
-    world.waiting.now += minutes * 60
-
-
-def agreed(world: GoogleWorld, names: list[str], calendar: Calendar | None = None) -> None:
-    """Book these showings and let the job bring them into the CRM."""
-    calendar = calendar or world.calendar()
-    for place, name in enumerate(names):
-        calendar.insert(showing(name, SOON + timedelta(hours=place)))
-    later(world)
-    assert world.run().exit_code == 0
-    assert len(world.rows()) == len(names)
-    world.asked()
+    yield from making(tmp_path)
 
 
 def kinds(result: Any) -> Counter[Kind]:

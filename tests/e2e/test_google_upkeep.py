@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,43 +16,26 @@ from reconciler.model import Kind
 from reconciler.simulator.google import READ, Fault
 from reconciler.simulator.google_calendars import Calendar
 from reconciler.simulator.google_sign_in import CLIENT, ROBOT
-from tests.e2e.google_world import ANN, BOB, GoogleWorld, google_world, showing, times
+from tests.e2e.google_world import (
+    ANN,
+    BOB,
+    GoogleWorld,
+    Make,
+    agreed,
+    later,
+    making,
+    showing,
+    times,
+)
 from tests.e2e.world import NOW
 
-SOON = NOW + timedelta(days=2)
-FREELY = 'create = "500"\nupdate = "500"\ncancel = "500"\nagent_cancel = "500"'
 SECRET = "Divorce lawyer"
-
-Make = Callable[..., GoogleWorld]
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
     """Make the world of a test; its server ends with the test."""
-    open_worlds = []
-
-    def make_world(**settings: Any) -> GoogleWorld:
-        manager = google_world(tmp_path, **{"agents": (ANN,), "limits": FREELY, **settings})
-        world = manager.__enter__()
-        open_worlds.append(manager)
-        return world
-
-    yield make_world
-    for manager in open_worlds:
-        manager.__exit__(None, None, None)
-
-
-def later(world: GoogleWorld, **much: float) -> None:
-    world.now += timedelta(**(much or {"minutes": 30}))
-    world.waiting.now = world.now.timestamp()
-
-
-def agreed(world: GoogleWorld, names: list[str]) -> None:
-    for place, name in enumerate(names):
-        world.calendar().insert(showing(name, SOON + timedelta(hours=place)))
-    later(world)
-    assert world.run().exit_code == 0
-    world.asked()
+    yield from making(tmp_path)
 
 
 def vanish(calendar: Calendar, name: str) -> None:
