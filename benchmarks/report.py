@@ -33,9 +33,9 @@ TAIL = """## What is missed, and why
   with its finding until the run ends. After the first run what agrees is never held.
 - **After scattered changes a whole read of the CRM is slow**: rows are digested in chunks of about a thousand, so 1.5 %
   changed at random touches every chunk, and every row is normalised again. Runs in between read what changed only.
-- **A first read of Google costs fifteen times what fetching its pages does**: each event is understood, normalised,
-  digested and kept. A dozen statements a calendar come on top, some 10 ms: calendars of 10 events cost 1.3 ms an event
-  to read whole, where full pages cost a third of that. Whole reads come once a week and are spread over it.
+- **A first read of Google costs some fifteen times what fetching its pages does**: each event is understood,
+  normalised, digested and kept. A dozen statements a calendar come on top, some 10 ms: calendars of 10 events cost
+  1.3 ms an event to read whole, where full pages cost a third of that. Whole reads come once a week, spread over it.
 - **A first run of a million is slow**: everything is normalised, matched and linked row by row, once. With SQLite the
   write-ahead log grows to gigabytes meanwhile, for the view that is judged must stand still.
 """
