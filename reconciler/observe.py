@@ -470,8 +470,8 @@ def _struck(reading: Reading, watched: Watched, outcome: Unobserved) -> Watched:
     with reading.store.begin() as connection:
         if outcome.lost:
             rows.read_whole_next(connection, [watched.id])
-        if reading.dry_run:
-            return watched
+        if reading.dry_run:  # said all the same, and first: nobody asked for it to be left out
+            return replace(watched, why=outcome.why, blind_since=watched.blind_since or reading.now)
         return state.strike(connection, watched, outcome.why, reading.now, outcome.pause)
 
 

@@ -31,7 +31,9 @@ from reconciler.model import (
     Unobserved,
     Window,
 )
+from reconciler.report.build import Look, build
 from reconciler.report.mask import masked
+from reconciler.report.render import plain
 from reconciler.result import CalendarSeen, Result
 from reconciler.run import Options, run
 from reconciler.sources import PullRequest
@@ -742,3 +744,13 @@ def test_a_mistake_of_ours_in_one_calendar_stops_no_other(make: Make) -> None:
     assert [each.observed for each in result.calendars] == [False, True]
     assert "ZeroDivisionError" in (calendar_of(result).why or "")
     assert CLIENT not in (calendar_of(result).why or "")
+
+
+def test_a_dry_run_says_first_what_it_could_not_see(make: Make) -> None:
+    office = open_office(make, [ANN, BOB])
+    office.sources["google"].answers[ANN] = fails("The account is suspended.")
+    said = plain(build(office.dry(), Look(job="acme")))
+    assert said.startswith("BLIND")
+    assert "The account is suspended." in said.partition("besides")[0]
+    assert "not asked" not in said
+    assert office.watched()[ANN].strikes == 0
