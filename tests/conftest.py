@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -17,7 +18,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+import structlog
 from hypothesis import HealthCheck, settings
+
+from reconciler.cli import logs
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile(
@@ -33,6 +37,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 STARTS_WITHIN = 60.0  # seconds; a cold disk takes a few
 
 Databases = Callable[[], str]
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_one_test() -> Iterator[None]:
+    """Undo what a command set up for its logs: they go to a stream that ends with its test."""
+    yield
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, logs._Tamed)]
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
