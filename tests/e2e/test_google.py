@@ -498,7 +498,7 @@ def test_24_a_days_budget_that_is_used_up_leaves_the_rest_for_later_and_is_no_fa
     later(world, minutes=24 * 60)
     world.run()
     asked = Counter(entry.agent for entry in world.server.requests())
-    # Who waited comes first. The last attempts are raced for by sixteen readers, and one of them may go to the next in line.
+    # Who waited comes first; sixteen readers race for the last attempts, and one may go to the next in line.
     assert len(asked) >= 2 * reached - 2
     assert max(asked.values()) <= 2
     assert world.server.ledger.most(86_400) <= 50
