@@ -334,7 +334,8 @@ class Seen:
     `meeting` groups the copies of one meeting over calendars; `keys` are the source key and its weaker spellings,
     strongest first. `relevance` is the rule that makes it an appointment, None if no rule does: then `fields`, `keys`
     and `meeting` are empty. `digest` covers the compared fields. `first_seen` is when this content was first read,
-    None for rows of a baseline. A private event has times and status only.
+    None for rows of a baseline. A private event has times and status only. `etag` is the version that a write to it
+    must carry; `guests` are the people beside its owner whom a provider may tell of a write.
     """
 
     event: str
@@ -355,6 +356,8 @@ class Seen:
     absent_since: datetime | None = None
     absent_token: str | None = None
     stale: bool = False  # its series is still there, but its rule no longer makes this occurrence
+    etag: str = ""
+    guests: int = 0
 
 
 # ---- the CRM side ---------------------------------------------------------------------------------------------------
@@ -410,6 +413,7 @@ class Tier(StrEnum):
     """How a pair was matched, strongest first."""
 
     LINK = "link"
+    CLAIM = "claim"  # an event that we made for the record
     KEY = "key"
     UID = "uid"
     NATURAL = "natural"
@@ -616,14 +620,17 @@ class Finding:
     fields: Mapping[str, Change] = field(default_factory=dict)
     start: str | None = None
     tier: Tier | None = None
+    sides: bytes = b""  # how both sides stand: what a person accepts, and until when that holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
     """One create, update, cancel or delete, with the version it was decided on as its precondition.
 
-    `want` holds the fields to write; `fields` shows (before, after) to people. `seen_digest` is the calendar side's
-    digest when it was decided. `key` is the source key.
+    `want` holds the fields to write and `was` what the written side held of them (all of it, where all of it goes):
+    what a revert restores; `fields` shows (before, after) to people. `seen_digest` is the calendar side's digest when
+    it was decided. `key` names the pair in every run: the source key, where there is one. `notify` counts the people
+    whom a provider would tell.
     """
 
     action: Action
@@ -638,6 +645,8 @@ class Delta:
     crm_id: str | None = None
     version: str | None = None
     want: Fields = field(default_factory=dict)
+    was: Fields = field(default_factory=dict)
+    notify: int = 0
     fields: Mapping[str, Change] = field(default_factory=dict)
     start: str = ""
     seen_digest: bytes = b""

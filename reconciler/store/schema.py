@@ -71,6 +71,7 @@ calendars = Table(
     Column("quarantined", Text),
     Column("next_try", BigInteger),  # before then, trying again makes no sense
     Column("pending", Text),  # ids that are still to be looked up
+    Column("released_at", BigInteger),  # since when the job file may leave it out, links and all
     UniqueConstraint("job", "source", "agent", "name"),
 )
 
@@ -263,9 +264,14 @@ journal = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("why", Text),
     Column("at", BigInteger, nullable=False),
+    Column("calendar", Integer),  # where the event lies that was written, or that the record follows
+    Column("version", Text),  # what was written has it since: as long as it stands, nobody touched it
+    Column("approval", Text),  # digest of the plan a person consented to; such writes count against no limit
 )
 Index("journal_record", journal.c.crm_id, journal.c.at, journal.c.job)
 Index("journal_open", journal.c.status, journal.c.job)
+Index("journal_time", journal.c.at, journal.c.job, journal.c.status)
+Index("journal_run", journal.c.run, journal.c.job)
 
 plans = Table(
     "plans",
@@ -277,6 +283,32 @@ plans = Table(
     Column("identities", Text, nullable=False),
     Column("violations", Text, nullable=False),
     Column("used_by", Text),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("origin", Text, nullable=False),  # OS user, host and pod it came from
+    Column("at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_by", Text),
+    Column("used_at", BigInteger),
+)
+Index("approvals_digest", approvals.c.digest, approvals.c.job)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("key", Text, primary_key=True),  # of the pair, as its deltas and findings have it
+    Column("job", Integer, primary_key=True),
+    Column("sides", LargeBinary, nullable=False),  # how both sides stood: the hold lasts as long as they do
+    Column("run", Text, nullable=False),  # the revert that asked for it
+    Column("at", BigInteger, nullable=False),
 )
 
 findings = Table(
@@ -294,4 +326,10 @@ findings = Table(
     Column("last_seen", BigInteger, nullable=False),
     Column("sightings", Integer, nullable=False),
     Column("resolved_at", BigInteger),
+    Column("sides", LargeBinary),  # how both sides stood when it was last seen
+    Column("accepted_sides", LargeBinary),  # how they stood when a person said that it is known
+    Column("accepted_until", BigInteger),
+    Column("accepted_at", BigInteger),
+    Column("accepted_by", Text),
+    Column("accepted_why", Text),
 )
