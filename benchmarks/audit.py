@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def watch(took: measure.Took) -> None:
     """Time the three phases of a run where the run calls them."""
-    observe.observe_crm = partial(_timed, took, "read CRM", observe.observe_crm)
+    run.observe_crm = partial(_timed, took, "read CRM", run.observe_crm)
     observe.observe_calendars = partial(_stepped, took, "read calendars", observe.observe_calendars)
     judge.judge = partial(_timed, took, "compare", judge.judge)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from reconciler import agents
 from reconciler.config import CsvCrm, Google, GoogleAuth, Ics, Microsoft, SqlCrm
 from reconciler.errors import ConfigError, Problem
-from reconciler.run import Setup
+from reconciler.setup import Setup, Writers
 from reconciler.store.state import open_state, was_bound
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def assemble(
             directory=people,
             sources=_sources_of(environ, Quotas(job, state.engine, quota), clock, opened),
             reader=reader_of(job, environ, people, state),
-            writer=None if dry_run else writer_of(job, environ, people, clock),
+            writers=None if dry_run else Writers(crm=writer_of(job, environ, people, clock), calendars={}),
             clock=clock,
         )
         opened.pop_all()  # from here on the setup closes what is open

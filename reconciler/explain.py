@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler import findings
+from reconciler.comparing import world_of
 from reconciler.model import Mode
 from reconciler.observe import Observed
 from reconciler.pairing import judged_event, judged_link, judged_record, records_by_key, stranger
-from reconciler.run import Setup, world_of
+from reconciler.setup import Setup
 from reconciler.store import compare, ledger, records, state
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler import decide, findings, groups, match, normalise, patterns
 from reconciler.agreement import Agreed, Agreement
 from reconciler.decide import Rules
-from reconciler.judgement import Judged, Judgement, World
+from reconciler.judgement import Judged, Judgement, Ruling, World, as_it_is
 from reconciler.match import Candidates
 from reconciler.model import (
     Link,
@@ -62,8 +62,12 @@ def judge(
     *,
     agree: Callable[[Sequence[Agreed]], None],
     fetch: Callable[[Iterable[str]], Sequence[Record]],
+    ruling: Ruling = as_it_is,
 ) -> Judgement:
-    """Compare both sides. `agree` is handed the links of pairs that agree; `fetch` looks records up by key."""
+    """Compare both sides. `agree` is handed the links of pairs that agree; `fetch` looks records up by key.
+
+    `ruling` has the last word on every pair that does not simply agree.
+    """
     found = Judgement()
     agreement = Agreement(agree, found, world.rules.compare)
     from_links = list(_from_links(connection, state, world, agreement, found))
@@ -77,7 +81,7 @@ def judge(
     judged = _grouped(connection, state, world, judged, found)
     judged += _from_records(connection, state, world, judged, agreement.claimed | agreement.spoken_for, found)
     for one in judged:
-        found.tally(one, findings.outlook(one.pair, one.verdict, world.context))
+        found.tally(*ruling(one, findings.outlook(one.pair, one.verdict, world.context)))
     _groups(connection, state, world, found)
     _count(connection, state, world, found)
     return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.decide import Rules
 from reconciler.findings import Context
@@ -43,6 +43,15 @@ class Judged:
     event: bool = False  # counts among this run's events
     record: bool = False  # counts among this run's records
     others: tuple[str, ...] = ()  # records it may belong to
+
+
+Ruling: TypeAlias = Callable[[Judged, "Outlook"], tuple[Judged, "Outlook"]]
+"""What has the last word on a judged pair and what it comes to: a person's hold, acceptance or decision."""
+
+
+def as_it_is(one: Judged, outlook: Outlook) -> tuple[Judged, Outlook]:
+    """Leave a pair to the table and the policy."""
+    return one, outlook
 
 
 @dataclass(frozen=True, slots=True)

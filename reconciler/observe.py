@@ -1,4 +1,4 @@
-"""Look at both sides and write down what was seen: the CRM's snapshot, and each calendar's read with its cursor."""
+"""Look at the calendars and write down what was seen: each read in one transaction with its cursor."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from reconciler import audit, guard, mirror, normalise
+from reconciler import audit, mirror, normalise
 from reconciler.audit import Missed
-from reconciler.errors import CrmUnreachableError, ReconcilerError, SnapshotError
+from reconciler.errors import ReconcilerError
 from reconciler.model import AgentState, Calendar, Cursor, Mode, Postponed, Pull, Quarantined, Unobserved, Window
 from reconciler.normalise import Terms
 from reconciler.sources import PullRequest
 from reconciler.store import lazy, records, state
 from reconciler.store import mirror as rows
-from reconciler.store.database import batched
 from reconciler.store.state import State, Watched
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from reconciler.crm import Reader, Snapshot
-    from reconciler.model import Record, Seen
+    from reconciler.model import Seen
     from reconciler.sources import Source
 
 READERS = 16
@@ -54,102 +52,6 @@ class Observed:
     quarantined: tuple[tuple[str, str], ...] = ()
     missed: Missed | None = None
     rested: bool = False
-
-
-# ---- the CRM --------------------------------------------------------------------------------------------------------
-
-
-LARGE = 50_000
-"""Records from which a CRM that says when its rows changed is read whole once a day only, and caught up in between."""
-
-OVERLAP = timedelta(minutes=10)
-"""How far a catching-up read reaches back before the last one: transactions commit late, clocks differ."""
-
-
-def observe_crm(
-    store: State, reader: Reader, window: Window, compare: tuple[str, ...], now: datetime, *, full: bool
-) -> None:
-    """Read a snapshot into the state database, writing only what changed.
-
-    Raises CrmUnreachableError when it can't be read whole, SnapshotError when what it shows can't be the truth: then
-    the records last known stay.
-    """
-    fingerprint = _fingerprint(reader, window, compare)
-    with store.begin() as connection:
-        known = records.known(connection, store, fingerprint, window)
-    with reader.snapshot() as snapshot:
-        if not full and "updated" in reader.shape.mapped and _was_whole_today(known, now):
-            _catch_up(store, snapshot, compare, known, now)
-        else:
-            _read_whole(store, snapshot, window, compare, known, fingerprint, now)
-        with store.begin() as connection:
-            records.unlinked_lookups(connection, store)
-            wanted = records.unread_links(connection, store)
-        look_up(store, snapshot.by_ids(wanted), compare, wanted)
-
-
-def _fingerprint(reader: Reader, window: Window, compare: tuple[str, ...]) -> str:
-    span = (window.end - window.start).days
-    return hashlib.blake2b(
-        f"{normalise.VERSION}|{reader.fingerprint}|{compare}|{span}".encode(), digest_size=16
-    ).hexdigest()
-
-
-def _was_whole_today(known: records.Known, now: datetime) -> bool:
-    """Tell whether a large CRM was read whole since the window last rolled (midnight UTC)."""
-    if known.count is None or known.count < LARGE or known.whole_at is None:
-        return False
-    return known.whole_at.date() == now.date() and known.whole_at <= now
-
-
-def _catch_up(store: State, snapshot: Snapshot, compare: tuple[str, ...], known: records.Known, now: datetime) -> None:
-    """Read what changed since the last read. A deleted row shows at the next whole read, or when it is written."""
-    since = (known.read_at or now) - OVERLAP
-    for batch in batched(snapshot.changed_since(since)):
-        with store.begin() as connection:
-            records.catch_up(connection, store, batch, compare)
-    with store.begin() as connection:
-        records.caught_up(connection, store, now)
-
-
-def _read_whole(
-    store: State,
-    snapshot: Snapshot,
-    window: Window,
-    compare: tuple[str, ...],
-    known: records.Known,
-    fingerprint: str,
-    now: datetime,
-) -> None:
-    """Read all chunks and write those that changed; nothing is dropped before the snapshot proved plausible."""
-    read: dict[str, tuple[bytes, int]] = {}
-    stale: dict[str, set[str]] = {}
-    for chunk in snapshot.chunks(window):
-        read[chunk.first] = (chunk.digest, chunk.count)
-        if known.digests.get(chunk.first) != chunk.digest:
-            with store.begin() as connection:
-                stale[chunk.first] = records.put(connection, store, chunk.records(), compare, chunk.first)
-    total = sum(count for _, count in read.values())
-    if guard.collapsed(total, known.count):
-        raise SnapshotError(_collapse(total, known.count or 0, store.name))
-    with store.begin() as connection:
-        records.complete(connection, store, read, stale, fingerprint, now)
-
-
-def look_up(store: State, found: Iterable[Record], compare: tuple[str, ...], wanted: Iterable[str] = ()) -> None:
-    """Write records that were looked up; those wanted and not found are gone from the CRM: a look-up by id says so."""
-    kept = list(found)
-    with store.begin() as connection:
-        records.put(connection, store, kept, compare)
-        records.drop(connection, store, set(wanted) - {record.id for record in kept})
-
-
-def _collapse(total: int, before: int, job: str) -> str:
-    return (
-        f"The CRM shows {total} records where the last complete snapshot had {before}: that is no change, that is a "
-        "hole (a permission, a filter, a table half restored). Nothing was planned. If it is right, run "
-        f"`reconcile state rebind {job}`."
-    )
 
 
 # ---- calendars ------------------------------------------------------------------------------------------------------
@@ -483,8 +385,3 @@ def _terms(reading: Reading, watched: Watched, pull: Pull) -> Terms:
     with reading.store.engine.connect() as connection:
         known = records.knows_key(connection, reading.store, keys)
     return replace(reading.terms, key_known=known.__contains__)
-
-
-def unreachable(error: CrmUnreachableError) -> str:
-    """Say what a run without its CRM does."""
-    return f"{error} Calendars were still read and kept; nothing was planned."

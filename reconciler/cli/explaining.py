@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.explain import Explanation
     from reconciler.model import Fields, Value
     from reconciler.report.build import Look
-    from reconciler.run import Setup
+    from reconciler.setup import Setup
 
 
 @dataclass(frozen=True, slots=True)

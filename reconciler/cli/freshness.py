@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from reconciler.cli.world import Call
-    from reconciler.run import Setup
+    from reconciler.setup import Setup
     from reconciler.store.state import Watched
 
 RUNS = 5

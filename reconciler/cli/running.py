@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call, Common
     from reconciler.report.build import Look
     from reconciler.result import Result
-    from reconciler.run import Options, Setup
+    from reconciler.setup import Options, Setup
 
 DIFFERENCES = 3
 """The exit code of a dry run with `--exit-code` that found differences."""
@@ -69,7 +69,7 @@ def _result(call: Call, named: Named, asked: Asked) -> tuple[Result, Look]:
 
 def _options(setup: Setup, asked: Asked) -> Options:
     """Turn names into agents. Raises UsageError for one that this job does not know."""
-    from reconciler.run import Options
+    from reconciler.setup import Options
 
     if not asked.only:
         return Options(full=asked.full, approve=asked.approve)

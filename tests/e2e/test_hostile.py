@@ -374,14 +374,16 @@ class Severed:
 
 def severed(world: World, fatal: int) -> None:
     with world.setup() as setup:
-        make_writer = setup.writer
-        assert make_writer is not None
+        writers = setup.writers
+        assert writers is not None
+        make_writer = writers.crm
         with pytest.raises(Killed):
             run(_with_writer(setup, lambda: Severed(make_writer(), fatal)), Options())
 
 
 def _with_writer(setup: Setup, writer: Callable[[], object]) -> Setup:
-    return replace(setup, writer=cast("Callable[[], Writer]", writer))
+    assert setup.writers is not None
+    return replace(setup, writers=replace(setup.writers, crm=cast("Callable[[], Writer]", writer)))
 
 
 @pytest.mark.parametrize("fatal", [1, 2, 3])
@@ -432,8 +434,9 @@ def test_an_intent_that_never_reached_the_crm_is_settled_as_failed(make: Make) -
     world = make()
     world.write(ANN, event("a"))
     with world.setup() as setup:
-        make_writer = setup.writer
-        assert make_writer is not None
+        writers = setup.writers
+        assert writers is not None
+        make_writer = writers.crm
 
         class Mute(Severed):
             def create(self, key: str, fields: Fields) -> Written:

@@ -165,9 +165,9 @@ class _Dying(_Around):
 
 def _run_with(world: World, around: Callable[[Writer], Any]) -> Result:
     with world.setup() as setup:
-        make_writer = setup.writer
-        assert make_writer is not None
-        return run(replace(setup, writer=lambda: around(make_writer())), Options())
+        writers = setup.writers
+        assert writers is not None
+        return run(replace(setup, writers=replace(writers, crm=lambda: around(writers.crm()))), Options())
 
 
 # ---- promise 4: absence is not deletion -----------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_a_snapshot_that_lost_half_its_records_is_refused(make: Make) -> None:
 def test_a_large_crm_is_caught_up_by_its_update_times_between_daily_whole_reads(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(observe, "LARGE", 2)
+    monkeypatch.setattr(snapshot, "LARGE", 2)
     world = make()
     days = {"a": 2, "b": 3, "c": 4}
     for key, day in days.items():

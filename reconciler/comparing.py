@@ -1,0 +1,146 @@
+"""Both sides of one run brought together: what it is judged by, what comes of it, and what limits are shares of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from reconciler import groups, guard, judge
+from reconciler.agreement import Agreed
+from reconciler.decide import Rules
+from reconciler.errors import CrmUnreachableError
+from reconciler.findings import Context
+from reconciler.judgement import Judgement, World, as_it_is
+from reconciler.model import Action, AgentState, Finding, Shape
+from reconciler.snapshot import look_up, unreachable
+from reconciler.store import compare, ledger, mirror
+from reconciler.store.compare import Scope
+
+if TYPE_CHECKING:
+    from reconciler.model import Record
+    from reconciler.observe import Observed
+    from reconciler.session import Session
+    from reconciler.setup import Options, Setup
+
+
+def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Judgement | None:
+    """Compare both sides; None when the CRM fails while records are looked up."""
+    world = world_of(setup, this.observed, this.now, shape)
+    try:
+        with setup.state.reading() as connection:
+            found = judge.judge(
+                connection,
+                setup.state,
+                world,
+                agree=_agree(setup),
+                fetch=_fetch(setup, world),
+                ruling=options.ruling or as_it_is,
+            )
+    except CrmUnreachableError as error:
+        this.blindness = unreachable(error)
+        return None
+    with setup.state.begin() as connection:
+        mirror.read_whole_next(connection, found.reread)
+    for each in this.observed:
+        found.findings += reading_findings(each, this.now)
+    found.findings += _left_behind(setup, world)
+    _count_quarantined(setup, this, found)
+    return found
+
+
+def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: Shape) -> World:
+    """Return what pairs are judged by, after these calendars were read (or not)."""
+    policy, fields = setup.job.policy, setup.compare(shape)
+    blind = {each.watched.id for each in observed if each.mode is None}
+    return World(
+        rules=Rules(policy.sync, policy.first, fields),
+        context=Context(
+            now=now,
+            allow=frozenset(policy.allow),
+            can=shape.can,
+            compare=fields,
+            mapped=shape.mapped,
+            remove=Action(policy.remove),
+        ),
+        watched={each.watched.id: each.watched for each in observed},
+        scope=Scope(setup.window(now), frozenset(blind)),
+        settle=setup.job.window.settle,
+        people={agent.email: agent for agent in setup.directory.agents},
+        blind_agents=frozenset(each.watched.calendar.agent.email for each in observed if each.mode is None),
+        quarantined=frozenset((each.watched.id, event) for each in observed for event, _ in each.quarantined),
+        record_per_agent=setup.job.crm.record_per == "agent",
+    )
+
+
+def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:
+    """Yield what is to be said of calendars that are frozen for good: of agents who left, or no longer named."""
+    frozen = {number for number, one in world.watched.items() if one.calendar.agent.state is AgentState.LEFT}
+    with setup.state.begin() as connection:
+        held = compare.left_behind(connection, setup.state, world.watched.keys() - frozen)
+    for number, agent, name, count in held:
+        yield groups.left_behind(agent, name, count, has_left=number in frozen)
+
+
+def _agree(setup: Setup) -> Callable[[Sequence[Agreed]], None]:
+    """Return what saves links of pairs that agree; a dry run keeps no links."""
+
+    def save(agreed: Sequence[Agreed]) -> None:
+        if not setup.is_dry:
+            with setup.state.begin() as connection:
+                ledger.save_links(connection, setup.state, agreed)
+
+    return save
+
+
+def _fetch(setup: Setup, world: World) -> Callable[[Iterable[str]], Sequence[Record]]:
+    """Return what looks records up by key, wherever they are in time: a late webhook's row is not created twice."""
+
+    def fetch(keys: Iterable[str]) -> Sequence[Record]:
+        wanted = list(keys)
+        if not wanted:
+            return ()
+        with setup.reader.snapshot() as snapshot:
+            found = snapshot.by_keys(wanted)
+        look_up(setup.state, found, world.rules.compare)
+        return found
+
+    return fetch
+
+
+def reading_findings(each: Observed, now: datetime) -> list[Finding]:
+    """Return what is to be said of how one calendar was read."""
+    calendar = each.watched.calendar
+    if each.mode is None:
+        return [groups.unobserved(calendar, each.why or "", each.watched.blind_since or now)] if each.asked else []
+    unreadable = [groups.unreadable(calendar, event, why) for event, why in each.quarantined]
+    return [*unreadable, groups.missed(calendar, each.missed)] if each.missed else unreadable
+
+
+def _count_quarantined(setup: Setup, this: Session, found: Judgement) -> None:
+    """Count entries that can't be read and that no row of the mirror stands for."""
+    with setup.state.engine.connect() as connection:
+        for each in this.observed:
+            if each.mode is None or not each.quarantined:
+                continue
+            known = mirror.known_events(connection, setup.state, each.watched.id)
+            extra = sum(1 for event, _ in each.quarantined if event not in known)
+            found.events["quarantined"] += extra
+            found.events_total += extra
+            found.by_calendar[each.watched.id] = found.by_calendar.get(each.watched.id, 0) + extra
+
+
+def populations(this: Session, found: Judgement) -> guard.Populations:
+    """Return what the limits' shares are shares of."""
+    events: dict[str, int] = {}
+    blind = this.blind_agents()
+    for each in this.observed:
+        if each.watched.calendar.agent.email not in blind:
+            agent = each.watched.calendar.agent.email
+            events[agent] = events.get(agent, 0) + found.by_calendar.get(each.watched.id, 0)
+    return guard.Populations(
+        linked=found.linked.total(),
+        records=found.records_total,
+        linked_by_agent=dict(found.linked),
+        events_by_agent=events,
+    )

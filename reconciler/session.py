@@ -1,0 +1,130 @@
+"""The frame of a run: one at a time, noted when it begins and when it ends, whatever comes of it in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ulid import ULID
+
+from reconciler.apply import recover
+from reconciler.errors import AccessError, CrmUnreachableError, SnapshotError
+from reconciler.model import Window
+from reconciler.observe import Observed
+from reconciler.snapshot import unreachable
+from reconciler.store import ledger, state
+from reconciler.store.compare import Scope
+from reconciler.store.database import run_lock
+from reconciler.store.state import State
+
+if TYPE_CHECKING:
+    from reconciler.result import Result
+    from reconciler.setup import Setup
+    from reconciler.store.database import Connection
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """What one run knows so far. `refusal` and `blindness` say why nothing is planned, a sentence each."""
+
+    id: str
+    now: datetime
+    window: Window
+    epoch: int = 0
+    home: State | None = None  # the job's own state, where this run works on a copy of it
+    observed: list[Observed] = field(default_factory=list)
+    refusal: str | None = None
+    blindness: str | None = None
+
+    @property
+    def is_judged(self) -> bool:
+        """Tell whether both sides could be compared."""
+        return not (self.refusal or self.blindness)
+
+    def blind_agents(self) -> set[str]:
+        """Return the agents of whom at least one calendar was not observed."""
+        return {each.watched.calendar.agent.email for each in self.observed if each.mode is None}
+
+
+@contextmanager
+def session(setup: Setup) -> Iterator[Session]:
+    """Hold the lock and note the run, unless it is a dry run: that one writes nothing which two could spoil.
+
+    What dead runs sent and never confirmed is settled before anything else. Raises LockedError and StateError.
+    """
+    now = setup.clock()
+    this = Session(id=str(ULID.from_datetime(now)), now=now, window=setup.window(now))
+    with ExitStack() as stack:
+        if not setup.is_dry:
+            stack.enter_context(run_lock(setup.state.engine, setup.reader.identity))
+        with setup.state.begin() as connection:
+            state.bind(connection, setup.state, setup.reader.identity)
+            if not setup.is_dry:
+                this.epoch = state.begin_run(connection, setup.state, this.id, this.now)
+        try:
+            _recover(setup, this)
+            yield this
+        except AccessError as error:
+            _note_refusal(setup, this, error)
+            raise
+
+
+def _note_refusal(setup: Setup, this: Session, error: AccessError) -> None:
+    """Write down that a run ended because a provider refuses this program as a whole: it did not die."""
+    if not setup.is_dry:
+        with setup.state.begin() as connection:
+            ended = state.Ended("refused", error.exit_code, "", {})
+            state.end_run(connection, setup.state, this.id, setup.clock(), ended)
+
+
+def _recover(setup: Setup, this: Session) -> None:
+    """Settle what dead runs sent and never confirmed, before anything is planned."""
+    if setup.writers is None:
+        return
+    with setup.state.begin() as connection:
+        intents = ledger.unsettled(connection, setup.state)
+    if not intents:
+        return
+    writer = setup.writers.crm()
+    try:
+        recover(setup.state, writer, intents, Scope(this.window, frozenset()))
+    except CrmUnreachableError as error:
+        this.blindness = unreachable(error)
+    except SnapshotError as error:
+        this.refusal = str(error)
+    finally:
+        writer.close()
+
+
+def finished(setup: Setup, this: Session, result: Result) -> Result:
+    """Check the balance, write down what was found, and say since when."""
+    if not (result.events.adds_up and result.records.adds_up):
+        raise AssertionError(f"the counts do not add up: {result.events} {result.records}")
+    keys = [finding.key for finding in result.findings]
+    with setup.state.begin() as connection:
+        before = ledger.sightings(connection, setup.state, keys)
+        if not setup.is_dry:
+            _remember(connection, setup, this, result, before)
+    return replace(result, sightings=_since(keys, before, this.now))
+
+
+def _since(
+    keys: Iterable[str], before: Mapping[str, tuple[datetime, int]], now: datetime
+) -> dict[str, tuple[datetime, int]]:
+    return {key: (before[key][0], before[key][1] + 1) if key in before else (now, 1) for key in keys}
+
+
+def _remember(
+    connection: Connection, setup: Setup, this: Session, result: Result, before: Mapping[str, tuple[datetime, int]]
+) -> None:
+    blind = this.blind_agents()
+    ledger.save_findings(
+        connection, setup.state, result.findings, before, this.now, lambda agent: this.is_judged and agent not in blind
+    )
+    if this.is_judged:
+        ledger.forget_past(connection, setup.state, this.window.start)
+    ended = state.Ended(result.status, result.exit_code, result.digest, result.counts)
+    state.end_run(connection, setup.state, this.id, setup.clock(), ended)
