@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler import normalise, observe
+from reconciler import normalise, snapshot
 from reconciler.assembly import assemble
 from reconciler.config import load
 from reconciler.crm import Writer, Written
