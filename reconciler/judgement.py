@@ -54,6 +54,17 @@ def as_it_is(one: Judged, outlook: Outlook) -> tuple[Judged, Outlook]:
     return one, outlook
 
 
+def in_turn(*rulings: Ruling) -> Ruling:
+    """Return the rulings as one: each has its say on what the one before left, the last has the last word."""
+
+    def ruling(one: Judged, outlook: Outlook) -> tuple[Judged, Outlook]:
+        for each in rulings:
+            one, outlook = each(one, outlook)
+        return one, outlook
+
+    return ruling
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A delta with the pair it comes from: what applying it must know to refresh the base."""
