@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reconciler import plan
 from reconciler.model import Action, Delta, Outcome, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from reconciler.limit import Limit
 
@@ -24,7 +24,7 @@ COLLAPSE_FROM = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`[limits]` of a job file, as far as a single run is concerned."""
+    """`[limits]` of a job file. `day` is how many runs' worth of each action any 24 hours may see."""
 
     create: Limit
     update: Limit
@@ -32,6 +32,7 @@ class Limits:
     delete: Limit
     agent_cancel: Limit
     cap: int
+    day: int = 10
     pace: bool = False
     notify: int = 0
 
@@ -46,45 +47,183 @@ class Populations:
     events_by_agent: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncovered:
+    """A calendar that the job file no longer names and nobody released yet, with its linked records to come."""
+
+    number: int
+    source: str
+    agent: str
+    name: str
+    records: int
+
+    @property
+    def identity(self) -> str:
+        """Return what stands for it in a plan: consent to a smaller scope names each calendar that falls out of it."""
+        return f"scope:{self.source}:{self.agent}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What counts beside the plan: writes of the last 24 hours by action, and what the job file no longer covers.
+
+    Writes that a person consented to are no part of `written`.
+    """
+
+    written: Mapping[str, int] = field(default_factory=dict)
+    uncovered: tuple[Uncovered, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What became of one consent in this run: who gave it, how much of the plan it let through, and what dropped out.
+
+    `dropped` are the keys of those that a person consented to and that did not recompute identically.
+    """
+
+    digest: str
+    by: str
+    count: int
+    dropped: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the guard says: violations that refuse the plan, agents that are withheld, the deltas as they now stand."""
+    """What the guard says: violations that refuse the plan, agents that are withheld, the deltas as they now stand.
+
+    `asks` is the digest of the stored plan that a person may consent to, where something waits for that; `consents`
+    are those that counted.
+    """
 
     violations: tuple[Violation, ...]
     withheld: tuple[Violation, ...]
     deltas: tuple[Delta, ...]
+    asks: str | None = None
+    consents: tuple[Covered, ...] = ()
 
 
-def judge(deltas: Sequence[Delta], limits: Limits, populations: Populations, approved: frozenset[str]) -> Judgement:
+NEVER: Final = Past()
+
+
+def judge(
+    deltas: Sequence[Delta], limits: Limits, populations: Populations, approved: frozenset[str], past: Past = NEVER
+) -> Judgement:
     """Hold `deltas` against the limits. Those a person consented to (`approved` identities) do not count."""
-    counted = [delta for delta in deltas if delta.outcome is Outcome.PLANNED and plan.identity(delta) not in approved]
-    withheld = (*_emptied(populations), *_agent_cancels(counted, limits, populations))
-    held_agents = {violation.agent for violation in withheld}
-    free = [delta for delta in counted if delta.agent not in held_agents]
-    stopped = {id(delta) for delta in counted if delta.agent in held_agents}
-    standing = [_withhold(delta) if id(delta) in stopped else delta for delta in deltas]
-    violations = tuple(_over(action, free, limits, populations) for action in Action)
-    exceeded = tuple(violation for violation in violations if violation.found > violation.allowed)
-    if limits.pace:
-        return Judgement(*_pace(exceeded, withheld, standing, approved))
-    return Judgement(exceeded, withheld, tuple(standing))
+    counts = [delta.outcome is Outcome.PLANNED and plan.identity(delta) not in approved for delta in deltas]
+    counted = [delta for delta, does in zip(deltas, counts, strict=True) if does]
+    withheld = (*_emptied(populations, _settled(deltas, counted)), *_agent_cancels(counted, limits, populations))
+    held = {violation.agent for violation in withheld}
+    rooms = [_room(action, limits, populations, past) for action in Action]
+    standing, going = [], []
+    left = {room.action: room.left for room in rooms if limits.pace and room.action in _PACED}
+    for delta, does in zip(deltas, counts, strict=True):
+        now = _standing(delta, held, left) if does else delta
+        standing.append(now)
+        if does and now.outcome is Outcome.PLANNED:
+            going.append(now)
+    violations = (
+        *(violation for room in rooms for violation in _exceeded(room, going)),
+        *_notified(going, limits),
+        *_scope(limits, populations, past, approved),
+    )
+    return Judgement(violations, withheld, tuple(standing))
 
 
-def _over(action: Action, deltas: Iterable[Delta], limits: Limits, populations: Populations) -> Violation:
-    found = sum(1 for delta in deltas if delta.action is action)
+# ---- job limits -----------------------------------------------------------------------------------------------------
+
+_PACED: Final = frozenset({Action.CREATE, Action.UPDATE})
+"""What may be done bit by bit. Cancels and deletes over a limit are a question to a person, not a queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Room:
+    """What one action may do now: in this run, and on top of what earlier runs did within 24 hours."""
+
+    action: Action
+    population: int
+    allowed: int
+    a_day: int
+    written: int
+
+    @property
+    def left(self) -> int:
+        """Return how many more may go in this run."""
+        return max(0, min(self.allowed, self.a_day - self.written))
+
+    @property
+    def of(self) -> str:
+        """Say what the population is made of."""
+        return f"of {self.population} {'records of the snapshot' if self.action is Action.CREATE else 'linked records'}"
+
+
+def _room(action: Action, limits: Limits, populations: Populations, past: Past) -> _Room:
     population = populations.records if action is Action.CREATE else populations.linked
     limit: Limit = getattr(limits, action.value)
-    of_what = "records of the snapshot" if action is Action.CREATE else "linked records"
-    return Violation(
-        action.value, found, limit.allowed(population, limits.cap), population, f"of {population} {of_what}"
-    )
+    allowed = limit.allowed(population, limits.cap)
+    written = past.written.get(action.value, 0)
+    return _Room(action=action, population=population, allowed=allowed, a_day=allowed * limits.day, written=written)
 
 
-def _emptied(populations: Populations) -> list[Violation]:
+def _exceeded(room: _Room, going: Sequence[Delta]) -> Iterator[Violation]:
+    """Yield the run's limit and the day's, where what is to go is over them. The first run of a day knows one limit."""
+    found = sum(1 for delta in going if delta.action is room.action)
+    if found > room.allowed:
+        yield Violation(room.action.value, found, room.allowed, room.population, room.of, action=room.action)
+    if found and room.written and room.written + found > room.a_day:
+        why = f"{room.action.value}s within 24 hours, {room.written} of them by earlier runs"
+        yield Violation("day", room.written + found, room.a_day, room.population, why, action=room.action)
+
+
+def _standing(delta: Delta, held: Container[str | None], left: dict[Action, int]) -> Delta:
+    """Return what becomes of a delta that counts: its agent is withheld, its turn comes later, or it may go."""
+    if delta.agent in held:
+        return replace(delta, outcome=Outcome.HELD, why="this agent's changes are withheld by the guard")
+    if delta.action not in left:
+        return delta
+    if left[delta.action] == 0:
+        why = f"over limits.{delta.action} for now; its turn comes in a later run"
+        return replace(delta, outcome=Outcome.DEFERRED, why=why)
+    left[delta.action] -= 1
+    return delta
+
+
+def _notified(going: Iterable[Delta], limits: Limits) -> Iterator[Violation]:
+    told = [delta.notify for delta in going if delta.notify]
+    if sum(told) > limits.notify:
+        why = f"people would be sent a message by a provider, for {len(told)} changes"
+        yield Violation("notify", sum(told), limits.notify, 0, why)
+
+
+def _scope(limits: Limits, populations: Populations, past: Past, approved: frozenset[str]) -> Iterator[Violation]:
+    """Judge what falls out of the job file by the limit of cancels: to be forgotten is no better."""
+    lost = [one for one in past.uncovered if one.identity not in approved]
+    found = sum(one.records for one in lost)
+    population = populations.linked + sum(one.records for one in past.uncovered)
+    allowed = limits.cancel.allowed(population, limits.cap)
+    if found > allowed:
+        agents = sorted({one.agent for one in lost})
+        named = ", ".join(agents[:_NAMED]) + (f" and {len(agents) - _NAMED} more" if len(agents) > _NAMED else "")
+        why = f"of {population} linked records to come are in calendars that the job file no longer names: {named}"
+        yield Violation("scope", found, allowed, population, why)
+
+
+_NAMED: Final = 3
+"""Agents of uncovered calendars that a violation names."""
+
+
+# ---- one agent's own limits -----------------------------------------------------------------------------------------
+
+
+def _settled(deltas: Iterable[Delta], counted: Iterable[Delta]) -> set[str | None]:
+    """Return the agents of whose changes a person has consented to every one."""
+    return {delta.agent for delta in deltas if delta.outcome is Outcome.PLANNED} - {delta.agent for delta in counted}
+
+
+def _emptied(populations: Populations, settled: Container[str | None]) -> list[Violation]:
     return [
         Violation("emptied", linked, 0, linked, f"0 events read whole, {linked} were linked", agent)
         for agent, linked in sorted(populations.linked_by_agent.items())
-        if linked >= EMPTIED_FROM and populations.events_by_agent.get(agent, 1) == 0
+        if linked >= EMPTIED_FROM and populations.events_by_agent.get(agent, 1) == 0 and agent not in settled
     ]
 
 
@@ -106,27 +245,7 @@ def _agent_cancels(deltas: Iterable[Delta], limits: Limits, populations: Populat
     return found
 
 
-def _withhold(delta: Delta) -> Delta:
-    return replace(delta, outcome=Outcome.HELD, why="this agent's changes are withheld by the guard")
-
-
-def _pace(
-    exceeded: tuple[Violation, ...], withheld: tuple[Violation, ...], deltas: list[Delta], approved: frozenset[str]
-) -> tuple[tuple[Violation, ...], tuple[Violation, ...], tuple[Delta, ...]]:
-    """Let creates and updates through up to their limit, in the plan's order, and defer the rest."""
-    room = {v.limit: v.allowed for v in exceeded if v.limit in {Action.CREATE, Action.UPDATE}}
-    paced = []
-    for delta in deltas:
-        counts = delta.outcome is Outcome.PLANNED and delta.action in room and plan.identity(delta) not in approved
-        if counts and room[delta.action] == 0:
-            paced.append(
-                replace(delta, outcome=Outcome.DEFERRED, why=f"over limits.{delta.action}; its turn comes next run")
-            )
-            continue
-        if counts:
-            room[delta.action] -= 1
-        paced.append(delta)
-    return tuple(v for v in exceeded if v.limit not in room), withheld, tuple(paced)
+# ---- the snapshot ---------------------------------------------------------------------------------------------------
 
 
 def collapsed(now: int, before: int | None) -> bool:

@@ -657,7 +657,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A limit that a plan exceeds, with the numbers."""
+    """A limit that a plan exceeds, with the numbers. `action` is what there is too much of, where it is one action."""
 
     limit: str
     found: int
@@ -665,6 +665,7 @@ class Violation:
     population: int
     why: str
     agent: str | None = None
+    action: Action | None = None
 
 
 @dataclass(frozen=True, slots=True)
