@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,6 +61,32 @@ class Source(Protocol):
         """Read one calendar. Whatever a calendar or its server may do is no exception but `Unobserved`, with why.
 
         Only what concerns all calendars of the source alike is raised: AccessError.
+        """
+        ...
+
+
+@runtime_checkable
+class Claims(Protocol):
+    """A source that knows events of ours again, by what is written in the calendar itself and nowhere else.
+
+    It asks with what it reads with. Both look-ups cost attempts of the reading budget and raise ProviderError,
+    PostponedError and AccessError; whatever they were asked about is then as unknown as before.
+    """
+
+    def claimed(
+        self, calendar: Calendar, claim: Claim, patience: Callable[[], float] = lambda: math.inf
+    ) -> Event | Tombstone | None:
+        """Return the live event of a claim, or that it was deleted where the provider remembers that.
+
+        None is no evidence: nothing of ours is shown. Outlook's forgets what was deleted and never says so.
+        """
+        ...
+
+    def mark(self, calendar: Calendar, event: str, patience: Callable[[], float] = lambda: math.inf) -> str | None:
+        """Return the claim that an event or its series carries: None for one of somebody else's, or not shown.
+
+        Google's id of an event of ours is its claim; under another id it is a copy that a person made. Outlook's
+        copies carry the mark too, and only links tell which is which.
         """
         ...
 

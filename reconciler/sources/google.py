@@ -20,6 +20,7 @@ from reconciler.model import (
     Audit,
     Calendar,
     Cursor,
+    Event,
     Mode,
     Postponed,
     Pull,
@@ -30,7 +31,9 @@ from reconciler.model import (
     rfc3339,
 )
 from reconciler.normalise import occurrence_key
+from reconciler.quota import forever
 from reconciler.sources import Caps, PullRequest
+from reconciler.sources import google_claims as claims
 from reconciler.sources.answers import (
     DeadCursorError,
     DeniedError,
@@ -47,7 +50,9 @@ from reconciler.sources.stagger import is_due
 from reconciler.sources.told import attempted, series_in
 
 if TYPE_CHECKING:
+    from reconciler.sources.claims import Claim
     from reconciler.sources.google_transport import GoogleCalendar, Json, Query
+    from reconciler.sources.tokens import Patience
 
 VERSION = 1
 """Of what this module asks and makes of the answers; another one reads everything again."""
@@ -117,6 +122,19 @@ class GoogleSource:
     def pull(self, request: PullRequest) -> Pull | Unobserved | Postponed:
         """Read the calendar, from its cursor where that is possible. Raises AccessError where nobody can be read."""
         return attempted(request.calendar, "Google", lambda: self._pulled(request))
+
+    # ---- what is ours -----------------------------------------------------------------------------------------------
+
+    def claimed(self, calendar: Calendar, claim: Claim, patience: Patience = forever) -> Event | Tombstone | None:
+        """Return the live event of a claim, or its tombstone. One request a generation."""
+        return claims.claimed(self.api, calendar, claim, patience)
+
+    def mark(self, calendar: Calendar, event: str, patience: Patience = forever) -> str | None:
+        """Return the claim that an event or its series carries."""
+        item = claims.got(self.api, calendar, series_in(event) or event, patience)
+        return None if item is None else claims.mark_of(item)
+
+    # ---- pulling ----------------------------------------------------------------------------------------------------
 
     def _pulled(self, request: PullRequest) -> Pull:
         token = self._usable(request)

@@ -35,13 +35,6 @@ def readable(item: Item, reading: Reading) -> Event:
         raise UnfitError(f"it can't be read: {error}") from error
 
 
-def is_ours(item: Item, claim: Claim, generation: int) -> bool:
-    """Tell whether an item carries the mark of `claim`: only who may write the calendar could have put it there."""
-    properties = item.get("extendedProperties")
-    private = properties.get("private") if isinstance(properties, Mapping) else None
-    return isinstance(private, Mapping) and private.get("crmClaim") == claim.id(generation)
-
-
 # ---- what may be written --------------------------------------------------------------------------------------------
 
 

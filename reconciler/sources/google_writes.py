@@ -14,7 +14,8 @@ from reconciler.model import Absence, Calendar, Event, Fields, Outcome, Tombston
 from reconciler.quota import forever
 from reconciler.sources import Wrote
 from reconciler.sources import google_bodies as bodies
-from reconciler.sources.answers import GoneError, MissingError, ProviderError, TakenError, TransientError
+from reconciler.sources import google_claims as claims
+from reconciler.sources.answers import TakenError, TransientError
 from reconciler.sources.claims import GENERATIONS, Claim
 from reconciler.sources.google_bodies import Body
 from reconciler.sources.google_events import Reading, event_of, is_cancelled
@@ -77,9 +78,9 @@ class GoogleWriter:
     def find(self, calendar: Calendar, event: str | Claim) -> Event | Tombstone | None:
         """Look one event up by id or by claim. Raises ProviderError, PostponedError, AccessError."""
         if isinstance(event, Claim):
-            return self._claimed(calendar, event)
+            return claims.claimed(self._google, calendar, event, self._patience)
         item = self._shelf.get(calendar, event)
-        return None if item is None else _shown(event, item, calendar)
+        return None if item is None else claims.shown(event, item, calendar)
 
     # ---- create
 
@@ -116,19 +117,6 @@ class GoogleWriter:
         except TakenError:  # the first one arrived late
             return _occupied(self._shelf.get(creation.calendar, creation.id), creation)
 
-    # ---- looking
-
-    def _claimed(self, calendar: Calendar, claim: Claim) -> Event | Tombstone | None:
-        """Return the live event of a claim, else the tombstone of its last generation that is known."""
-        last: Tombstone | None = None
-        for generation, ident in enumerate(claim.ids()):
-            item = self._shelf.get(calendar, ident)
-            found = None if item is None else _shown(ident, item, calendar)
-            if item is not None and isinstance(found, Event) and bodies.is_ours(item, claim, generation):
-                return found
-            last = found if isinstance(found, Tombstone) else last
-        return last
-
     def _target(self, creation: _Creation) -> Target:
         return self._google.target(creation.calendar, self._patience)
 
@@ -144,12 +132,7 @@ class _Shelf:
 
     def get(self, calendar: Calendar, event: str) -> Item | None:
         """Return an item; only a tombstone of one that is gone, and None for one that is not shown."""
-        try:
-            return self._google.get(self._google.target(calendar, self._patience), event, whole=True)
-        except MissingError:
-            return None
-        except GoneError:
-            return {"id": event, "status": "cancelled"}
+        return claims.got(self._google, calendar, event, self._patience)
 
     def look(self, calendar: Calendar, event: str) -> Kept | Tombstone | None:
         """Return an event, that it is gone, or None for one that is not shown."""
@@ -189,16 +172,6 @@ def _occupied(item: Item | None, creation: _Creation) -> Wrote | None:
         return Wrote(Outcome.CONFLICT, why="its id is taken by an event that is not shown")
     if is_cancelled(item):
         return None
-    if not bodies.is_ours(item, creation.claim, creation.generation):
+    if not claims.is_ours(item, creation.claim, creation.generation):
         return Wrote(Outcome.CONFLICT, why="its id is taken by an event that is not ours")
     return Writing.adopted(_kept(item, creation.calendar), creation.want)
-
-
-def _shown(ident: str, item: Item, calendar: Calendar) -> Event | Tombstone:
-    """Return what an item shows. Raises ProviderError for one that can't be read."""
-    if is_cancelled(item):
-        return Tombstone(ident, Absence.GONE)
-    try:
-        return event_of(item, Reading(calendar=calendar))
-    except ValueError as error:
-        raise ProviderError(f"shows an event that can't be read: {error}") from error

@@ -22,14 +22,18 @@ from reconciler.model import (
     Audit,
     Calendar,
     Cursor,
+    Event,
     Mode,
     Postponed,
     Pull,
     Span,
+    Tombstone,
     Unobserved,
     Window,
 )
+from reconciler.quota import forever
 from reconciler.sources import Caps, PullRequest
+from reconciler.sources import microsoft_claims as claims
 from reconciler.sources.answers import (
     DeadCursorError,
     GoneError,
@@ -49,7 +53,9 @@ from reconciler.sources.stagger import is_due
 from reconciler.sources.told import attempted, series_in
 
 if TYPE_CHECKING:
+    from reconciler.sources.claims import Claim
     from reconciler.sources.microsoft_transport import Graph, Page, Target
+    from reconciler.sources.tokens import Patience
 
 VERSION = 1
 """Of what this module asks and makes of the answers; another one reads everything again."""
@@ -118,6 +124,14 @@ class MicrosoftSource:
     def pull(self, request: PullRequest) -> Pull | Unobserved | Postponed:
         """Read the calendar, from its cursor where that is possible. Raises AccessError where nobody can be read."""
         return attempted(request.calendar, "Microsoft", lambda: self._pulled(request))
+
+    def claimed(self, calendar: Calendar, claim: Claim, patience: Patience = forever) -> Event | Tombstone | None:
+        """Return the live event of a claim. One request."""
+        return claims.claimed(self.graph, calendar, claim, patience)
+
+    def mark(self, calendar: Calendar, event: str, patience: Patience = forever) -> str | None:
+        """Return the claim that an event or its series carries. One request."""
+        return claims.mark(self.graph, calendar, series_in(event) or event, patience)
 
     def _pulled(self, request: PullRequest) -> Pull:
         token = self._usable(request)

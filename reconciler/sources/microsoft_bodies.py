@@ -6,12 +6,12 @@ attends an event would be told of the change by Exchange, and no parameter keeps
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.model import Event, EventKind, Fields, Status, rfc3339
 from reconciler.sources.items import Item
+from reconciler.sources.microsoft_claims import OURS
 from reconciler.sources.microsoft_events import Reading, Sort, event_of, sort_of
 from reconciler.sources.writable import RECURRING, UnfitError, held, span_of
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from reconciler.sources.claims import Claim
 
 Body: TypeAlias = dict[str, object]
-
-_OURS: Final = "String {{6a0e2f5c-3d1b-4b8e-9d57-1f4c8a2be703}} Name {}"
-MARK: Final = _OURS.format("crmClaim")
-"""The extended property that makes an event known again: people don't see it, and can't change it."""
 
 
 def readable(item: Item, reading: Reading) -> Event:
@@ -33,15 +29,6 @@ def readable(item: Item, reading: Reading) -> Event:
         return event_of(item, reading)
     except ValueError as error:
         raise UnfitError(f"it can't be read: {error}") from error
-
-
-def is_ours(item: Item, claim: Claim) -> bool:
-    """Tell whether an item carries the mark of `claim`. A search finds values without regard to case."""
-    properties = item.get("singleValueExtendedProperties")
-    return isinstance(properties, list) and any(
-        isinstance(one, Mapping) and str(one.get("id")).lower() == MARK.lower() and one.get("value") == claim.id()
-        for one in properties
-    )
 
 
 def refusal(item: Item, event: Event, reading: Reading) -> str:
@@ -68,7 +55,7 @@ def new(claim: Claim, generation: int, want: Fields) -> Body:
     return {
         # Exchange takes one event for it and no second one (facts §3).
         "transactionId": f"crm:{claim.id(generation)}:{generation}",
-        "singleValueExtendedProperties": [{"id": _OURS.format(name), "value": value} for name, value in marks.items()],
+        "singleValueExtendedProperties": [{"id": OURS.format(name), "value": value} for name, value in marks.items()],
         **_times(want),
         **_words({name: value for name, value in want.items() if value}),
         "showAs": _shows(want.get("status")),

@@ -174,6 +174,10 @@ class Graph:
         """Return one event; GoneError when Microsoft states that there is none."""
         return self._get(target, self.event(target, event), replace(PLAIN, item=True))
 
+    def look(self, target: Target, url: str, *, item: bool = False) -> Json:
+        """Return what is at an address, of one `item` or of many. RejectedError for a link that leads elsewhere."""
+        return self._get(target, self._checked(url), replace(PLAIN, item=item))
+
     def get_many(self, target: Target, events: Iterable[str]) -> dict[str, Found]:
         """Look events up, many in one request; each has an entry, which may be why it is not known."""
         ids = list(dict.fromkeys(events))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -19,13 +19,14 @@ from reconciler.model import Absence, Calendar, Event, Fields, Outcome, Tombston
 from reconciler.quota import forever
 from reconciler.sources import Wrote
 from reconciler.sources import microsoft_bodies as bodies
+from reconciler.sources import microsoft_claims as claims
 from reconciler.sources.answers import GoneError, MissingError, MovedError, ProviderError, TakenError, TransientError
 from reconciler.sources.claims import GENERATIONS, Claim
 from reconciler.sources.items import Item
-from reconciler.sources.microsoft_bodies import MARK, Body
+from reconciler.sources.microsoft_bodies import Body
 from reconciler.sources.microsoft_events import Reading, event_of, is_whole
 from reconciler.sources.microsoft_faults import Asked
-from reconciler.sources.microsoft_transport import JSON_TYPE, PLAIN, Call, Graph, Json, Target, prefer
+from reconciler.sources.microsoft_transport import JSON_TYPE, Call, Graph, Json, Target, prefer
 from reconciler.sources.writable import UnfitError, wanted
 from reconciler.sources.writing import NO_ANSWER, Kept, Writing
 
@@ -33,7 +34,6 @@ _Sent = TypeVar("_Sent")
 
 _WRITE: Final = Asked(now=0.0, item=True, write=True)  # the time is put in when there is an answer
 _STRIPES: Final = 64
-_PAGES: Final = 20  # of events with one mark: more than one event is more than there should be
 
 
 class WritableGraph(Graph):
@@ -51,24 +51,6 @@ class WritableGraph(Graph):
         """Delete an event. GoneError if there is none any more."""
         headers = {**prefer(), "If-Match": etag}
         self.send(Call(target, "delete", self.event(target, event), headers, asked=_WRITE, content=False))
-
-    def marked(self, target: Target, value: str) -> Iterator[Json]:
-        """Yield the events whose mark has this value, each with its mark."""
-        asked = {
-            "$filter": f"singleValueExtendedProperties/Any(ep: ep/id eq '{MARK}' and ep/value eq '{value}')",
-            "$expand": f"singleValueExtendedProperties($filter=id eq '{MARK}')",
-        }
-        url: str | None = self.address(target, "events", asked)
-        for _ in range(_PAGES):
-            if url is None:
-                return
-            said = self._get(target, url, PLAIN)
-            items, further = said.get("value"), said.get("@odata.nextLink")
-            if not isinstance(items, list) or not isinstance(further, str | None):
-                break
-            yield from (item for item in items if isinstance(item, dict))
-            url = self._checked(further) if further else None
-        raise TransientError("answered a search for an event of ours with something else")
 
     @staticmethod
     def _with(target: Target, method: str, url: str, body: Body, more: Json | None = None) -> Call:
@@ -203,7 +185,8 @@ class _Shelf:
 
     def claimed(self, calendar: Calendar, claim: Claim) -> Kept | None:
         """Return the live event of a claim."""
-        found = (item for item in self._graph.marked(self._target(calendar), claim.id()) if bodies.is_ours(item, claim))
+        marked = claims.marked(self._graph, self._target(calendar), claim.id())
+        found = (item for item in marked if claims.is_ours(item, claim))
         item = next(found, None)
         return None if item is None else _kept(item, calendar)
 

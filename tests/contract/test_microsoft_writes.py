@@ -13,7 +13,7 @@ from reconciler.simulator.graph import Fault, Harm
 from reconciler.simulator.graph_mailboxes import Row
 from reconciler.sources.answers import ProviderError
 from reconciler.sources.claims import claim
-from reconciler.sources.microsoft_bodies import MARK
+from reconciler.sources.microsoft_claims import MARK
 from reconciler.sources.microsoft_events import Reading, event_of
 from tests.contract.test_calendar_writers import ANN, CLIENT, LATER, SOON, VIEWING, GraphDesk, graph_desk
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reconciler.model import Agent, Calendar, Fields, Status, rfc3339
 from reconciler.sources import WRITABLE
 from reconciler.sources.claims import Claim
-from reconciler.sources.google_bodies import changed, is_ours, new, readable, refusal
+from reconciler.sources.google_bodies import changed, new, readable, refusal
+from reconciler.sources.google_claims import is_ours
 from reconciler.sources.google_events import Reading
 from reconciler.sources.items import Item
 from reconciler.sources.writable import UnfitError, changes, held, wanted

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reconciler.model import Agent, Calendar, Event, Fields, rfc3339
 from reconciler.sources.claims import RECORD_LIMIT, Claim
 from reconciler.sources.items import Item
-from reconciler.sources.microsoft_bodies import MARK, Body, changed, is_ours, new, readable, refusal
+from reconciler.sources.microsoft_bodies import Body, changed, new, readable, refusal
+from reconciler.sources.microsoft_claims import MARK, is_ours
 from reconciler.sources.microsoft_events import Reading
 from reconciler.sources.writable import UnfitError, changes, held, wanted
 
