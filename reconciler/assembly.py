@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from reconciler import agents
-from reconciler.config import CsvCrm, Google, GoogleAuth, Ics, Microsoft, SqlCrm
+from reconciler.config import CsvCrm, Google, GoogleAuth, Ics, Microsoft, MicrosoftAuth, SqlCrm
 from reconciler.errors import ConfigError, Problem
+from reconciler.model import Direction
 from reconciler.setup import Setup, Writers
 from reconciler.store.state import open_state, was_bound
 
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from reconciler.crm.csv import CsvSpec
     from reconciler.crm.reflect import SqlSpec
     from reconciler.quota import Budget, Quota
-    from reconciler.sources import Source
+    from reconciler.sources import CalendarWriter, Source
     from reconciler.store.quota import Engine
     from reconciler.store.state import State
 
 Clock: TypeAlias = Callable[[], datetime]
+WriterOf: TypeAlias = "Callable[[Callable[[], float]], CalendarWriter]"
+"""Makes what writes a source's calendars, given how many seconds are left for it."""
+
 _PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}", re.ASCII)
 """The id of a project; an old one has its organisation's domain and a colon before it."""
 
@@ -68,30 +72,22 @@ def assemble(
 
     Raises ConfigError with every problem, StateError when the state database can't be used.
     """
-    supported(job)
     people = directory(job, environ)
     with ExitStack() as opened:
         state = open_state(job.state.reveal(environ), job.name)
         opened.callback(state.engine.dispose)
+        quotas = Quotas(job, state.engine, quota)
         setup = Setup(
             job=job,
             state=state,
             directory=people,
-            sources=_sources_of(environ, Quotas(job, state.engine, quota), clock, opened),
+            sources=_sources_of(environ, quotas, clock, opened),
             reader=reader_of(job, environ, people, state),
-            writers=None if dry_run else Writers(crm=writer_of(job, environ, people, clock), calendars={}),
+            writers=None if dry_run else _writers_of(environ, people, quotas, clock),
             clock=clock,
         )
         opened.pop_all()  # from here on the setup closes what is open
     return setup
-
-
-def supported(job: Job) -> None:
-    """Refuse what a job file may say and this release can't do yet, all at once."""
-    if job.policy.sync != "calendar-to-crm":
-        hint = 'leave sync at "calendar-to-crm" until then'
-        problem = Problem("policy.sync", "writing to calendars is not part of this release", hint)
-        raise ConfigError((problem,), where=str(job.path))
 
 
 def directory(job: Job, environ: Mapping[str, str]) -> Directory:
@@ -149,6 +145,43 @@ def close(source: Source) -> None:
         release()
 
 
+# ---- what writes ----------------------------------------------------------------------------------------------------
+
+
+def _writers_of(environ: Mapping[str, str], people: Directory, quotas: Quotas, clock: Clock) -> Writers:
+    """Return what may write. Raises ConfigError with the problems of all credentials for writing."""
+    job = quotas.job
+    made: dict[str, WriterOf] = {}
+    problems: list[Problem] = []
+    for table in job.sources if writes_calendars(job) else ():
+        if isinstance(table, Ics):
+            continue  # a file or a feed can only be read
+        try:
+            made[table.name] = calendar_writer_of(table, environ, clock, quotas)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(tuple(problems), where=str(job.path))
+    return Writers(crm=writer_of(job, environ, people, clock), calendars=made)
+
+
+def writes_calendars(job: Job) -> bool:
+    """Tell whether the job's direction leads to calendars at all."""
+    return job.policy.sync is not Direction.CALENDAR_TO_CRM
+
+
+def calendar_writer_of(table: Google | Microsoft, environ: Mapping[str, str], clock: Clock, quotas: Quotas) -> WriterOf:
+    """Return what makes the writing half of a source, by `auth_write` if there is one, else by `auth`.
+
+    The credential is read now, so that no run begins that could not end; nothing is sent before something is written.
+    Whoever calls what is returned closes the connections of the writer that it makes.
+    """
+    quota = quotas.of(provider_of(table, environ, write=True))
+    if isinstance(table, Microsoft):
+        return _microsoft_writer(table, environ, quota, clock)
+    return _google_writer(table, environ, quota, clock)
+
+
 # ---- Google and Microsoft -------------------------------------------------------------------------------------------
 
 
@@ -160,15 +193,26 @@ def budget_of(job: Job, provider: str) -> Budget:
     return budget_for(kind, job.budget.get(kind))
 
 
-def provider_of(table: Google | Microsoft, environ: Mapping[str, str]) -> str:
+def provider_of(table: Google | Microsoft, environ: Mapping[str, str], *, write: bool = False) -> str:
     """Name the project that a provider charges with what a source asks: all who act for it share one budget.
 
     A credential that does not say its project, or can't be read, counts with the others that don't.
     """
     if isinstance(table, Microsoft):
-        return f"microsoft:{table.auth.client_id}" if table.auth.client_id else "microsoft"
-    project = _project(table.auth, environ)
+        client = microsoft_auth(table, write=write).client_id
+        return f"microsoft:{client}" if client else "microsoft"
+    project = _project(google_auth(table, write=write), environ)
     return f"google:{project}" if _PROJECT.fullmatch(project) else "google"
+
+
+def google_auth(table: Google, *, write: bool) -> GoogleAuth:
+    """Return the credential for reading, or for writing."""
+    return table.auth_write if write and table.auth_write is not None else table.auth
+
+
+def microsoft_auth(table: Microsoft, *, write: bool) -> MicrosoftAuth:
+    """Return the credential for reading, or for writing."""
+    return table.auth_write if write and table.auth_write is not None else table.auth
 
 
 def _project(auth: GoogleAuth, environ: Mapping[str, str]) -> str:
@@ -190,12 +234,28 @@ def _google(table: Google, environ: Mapping[str, str], quota: Quota, clock: Cloc
     from reconciler.sources.google_transport import GoogleCalendar
     from reconciler.sources.wire import Wire
 
-    def now() -> float:
-        return clock().timestamp()
-
+    now = _seconds(clock)
     wire = Wire()
     tokens = tokens_for(table.auth, environ, Sender(wire, quota, now), alone=_is_of_one(table))
     return GoogleSource(name=table.name, api=GoogleCalendar(table.endpoint, tokens, quota, wire, clock=now))
+
+
+def _google_writer(table: Google, environ: Mapping[str, str], quota: Quota, clock: Clock) -> WriterOf:
+    from reconciler.sources.google_auth import tokens_for
+    from reconciler.sources.google_grants import Sender
+    from reconciler.sources.google_transport import WritableGoogleCalendar
+    from reconciler.sources.google_writes import GoogleWriter
+    from reconciler.sources.wire import Wire
+
+    now = _seconds(clock)
+    wire, auth = Wire(), google_auth(table, write=True)
+    tokens = tokens_for(auth, environ, Sender(wire, quota, now), alone=_is_of_one(table))
+
+    def make(patience: Callable[[], float]) -> CalendarWriter:
+        google = WritableGoogleCalendar(table.endpoint, tokens, quota, wire, clock=now)
+        return GoogleWriter(google, patience=patience, clock=now)
+
+    return make
 
 
 def _microsoft(table: Microsoft, environ: Mapping[str, str], quota: Quota, clock: Clock) -> Source:
@@ -203,11 +263,29 @@ def _microsoft(table: Microsoft, environ: Mapping[str, str], quota: Quota, clock
     from reconciler.sources.microsoft_auth import account_for
     from reconciler.sources.microsoft_transport import Graph
 
+    now = _seconds(clock)
+    account = account_for(table.auth, table.endpoint, environ, quota, clock=now)
+    return MicrosoftSource(name=table.name, graph=Graph(account, quota, clock=now))
+
+
+def _microsoft_writer(table: Microsoft, environ: Mapping[str, str], quota: Quota, clock: Clock) -> WriterOf:
+    from reconciler.sources.microsoft_auth import account_for
+    from reconciler.sources.microsoft_writes import MicrosoftWriter, WritableGraph
+
+    now = _seconds(clock)
+    account = account_for(microsoft_auth(table, write=True), table.endpoint, environ, quota, clock=now)
+
+    def make(patience: Callable[[], float]) -> CalendarWriter:
+        return MicrosoftWriter(WritableGraph(account, quota, clock=now), patience=patience, clock=now)
+
+    return make
+
+
+def _seconds(clock: Clock) -> Callable[[], float]:
     def now() -> float:
         return clock().timestamp()
 
-    account = account_for(table.auth, table.endpoint, environ, quota, clock=now)
-    return MicrosoftSource(name=table.name, graph=Graph(account, quota, clock=now))
+    return now
 
 
 def _is_of_one(table: Google) -> bool:

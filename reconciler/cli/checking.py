@@ -12,7 +12,7 @@ from reconciler.cli import logs, screen
 from reconciler.cli.lines import Line, Mark, problems
 from reconciler.cli.readiness import sources
 from reconciler.cli.world import Format, load_job
-from reconciler.errors import ConfigError, ReconcilerError
+from reconciler.errors import ReconcilerError
 from reconciler.model import Action
 from reconciler.report import mask
 from reconciler.report.words import bounded, plural
@@ -59,14 +59,8 @@ def _show(call: Call, named: Named, lines: list[Line]) -> None:
 
 
 def _lines(call: Call, named: Named) -> Iterator[Line]:
-    from reconciler.assembly import supported
-
     job = named.job
     yield Line("job file", Mark.OK, _about(job))
-    try:
-        supported(job)
-    except ConfigError as error:
-        yield from problems("this release", error)
     people = yield from _people(call, job)
     state = yield from _state(call, job)
     if people is not None:

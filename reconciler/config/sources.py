@@ -169,20 +169,22 @@ class _Source(Section):
 
 
 class Google(_Source):
-    """Google calendars."""
+    """Google calendars; `auth_write` is what they are written with, where that is another credential."""
 
     kind: Literal["google"]
     agents: AgentsTable
     auth: GoogleAuth
+    auth_write: GoogleAuth | None = None
     endpoint: Annotated[GoogleUrl, AfterValidator(_slashed)] = GOOGLE_ENDPOINT
 
 
 class Microsoft(_Source):
-    """Outlook and Microsoft 365 calendars."""
+    """Outlook and Microsoft 365 calendars; `auth_write` is what they are written with, where that is another one."""
 
     kind: Literal["microsoft"]
     agents: AgentsTable
     auth: MicrosoftAuth
+    auth_write: MicrosoftAuth | None = None
     endpoint: Annotated[MicrosoftUrl, AfterValidator(_slashed)] = MICROSOFT_ENDPOINT
 
 

@@ -158,3 +158,7 @@ class CalendarWriter(Protocol):
         PostponedError and AccessError.
         """
         ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...

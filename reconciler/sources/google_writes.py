@@ -82,6 +82,10 @@ class GoogleWriter:
         item = self._shelf.get(calendar, event)
         return None if item is None else claims.shown(event, item, calendar)
 
+    def close(self) -> None:
+        """Release connections."""
+        self._google.close()
+
     # ---- create
 
     def _create(self, calendar: Calendar, claim: Claim, want: Fields) -> Wrote:

@@ -88,6 +88,7 @@ class MicrosoftWriter:
         patience: Callable[[], float] = forever,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._graph = graph
         self._shelf = _Shelf(graph, patience)
         self._writing = Writing(self._shelf, clock)
         self._creating = tuple(threading.Lock() for _ in range(_STRIPES))
@@ -118,6 +119,10 @@ class MicrosoftWriter:
             return self._shelf.shown(calendar, event)
         except (UnfitError, ValueError) as error:
             raise ProviderError(f"shows an event that can't be read: {error}") from error
+
+    def close(self) -> None:
+        """Release connections."""
+        self._graph.close()
 
     # ---- create
 

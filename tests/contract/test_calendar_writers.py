@@ -64,6 +64,9 @@ class Witness:
     def find(self, calendar: Calendar, event: str | Claim) -> Event | Tombstone | None:
         return self._writer.find(calendar, event)
 
+    def close(self) -> None:
+        self._writer.close()
+
     @staticmethod
     def _seen(wrote: Wrote) -> Wrote:
         assert wrote.outcome not in {Outcome.PLANNED, Outcome.HELD}
