@@ -153,12 +153,21 @@ class _Room:
     @property
     def of(self) -> str:
         """Say what the population is made of."""
-        return f"of {self.population} {'records of the snapshot' if self.action is Action.CREATE else 'linked records'}"
+        return f"of {self.population} {'records of the snapshot' if self.action in _OF_ALL else 'linked records'}"
+
+
+_OF_ALL: Final = frozenset({Action.CREATE, Action.LINK})
+"""What concerns records that have no link yet: its share is one of all records."""
+
+
+def _limit_of(action: Action) -> str:
+    """Name the limit that an action counts against: to link a record is to let it be updated."""
+    return Action.UPDATE.value if action is Action.LINK else action.value
 
 
 def _room(action: Action, limits: Limits, populations: Populations, past: Past) -> _Room:
-    population = populations.records if action is Action.CREATE else populations.linked
-    limit: Limit = getattr(limits, action.value)
+    population = populations.records if action in _OF_ALL else populations.linked
+    limit: Limit = getattr(limits, _limit_of(action))
     allowed = limit.allowed(population, limits.cap)
     written = past.written.get(action.value, 0)
     return _Room(action=action, population=population, allowed=allowed, a_day=allowed * limits.day, written=written)
@@ -168,7 +177,8 @@ def _exceeded(room: _Room, going: Sequence[Delta]) -> Iterator[Violation]:
     """Yield the run's limit and the day's, where what is to go is over them. The first run of a day knows one limit."""
     found = sum(1 for delta in going if delta.action is room.action)
     if found > room.allowed:
-        yield Violation(room.action.value, found, room.allowed, room.population, room.of, action=room.action)
+        name = _limit_of(room.action)
+        yield Violation(name, found, room.allowed, room.population, room.of, action=room.action)
     if found and room.written and room.written + found > room.a_day:
         why = f"{room.action.value}s within 24 hours, {room.written} of them by earlier runs"
         yield Violation("day", room.written + found, room.a_day, room.population, why, action=room.action)

@@ -480,12 +480,13 @@ class Side(StrEnum):
 
 
 class Action(StrEnum):
-    """What a delta does to a side."""
+    """What a delta does to a side. A link writes to neither: it is noted that two belong together, or may differ."""
 
     CREATE = "create"
     UPDATE = "update"
     CANCEL = "cancel"
     DELETE = "delete"
+    LINK = "link"
 
 
 class Step(StrEnum):

@@ -4,7 +4,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from reconciler.config.relevance import Rule
 from reconciler.config.secret import GatewayUrl, MailUrl
@@ -48,13 +49,22 @@ class RunSection(Section):
     freshness: SomeTime = timedelta(hours=24)
 
 
+def _written(value: object) -> object:
+    """Take what a job may be allowed to do by itself. To link by nature is a person's decision, every time."""
+    words = [action.value for action in Action if action is not Action.LINK]
+    if value not in words:
+        raise PydanticCustomError("enum", "not an action that writes", {"expected": ", ".join(words)})
+    return value
+
+
+Writes = Annotated[Action, Field(strict=False), BeforeValidator(_written)]
+
+
 class Policy(Section):
     """`[policy]`: which way changes travel, and which may be written: none, unless `allow` says so."""
 
     sync: Annotated[Direction, Field(strict=False)] = Direction.CALENDAR_TO_CRM
-    allow: Annotated[
-        tuple[Annotated[Action, Field(strict=False)], ...], Field(strict=False), AfterValidator(unique)
-    ] = ()
+    allow: Annotated[tuple[Writes, ...], Field(strict=False), AfterValidator(unique)] = ()
     remove: Literal["cancel", "delete"] = "cancel"
     compare: Annotated[tuple[Comparable, ...], Field(strict=False, min_length=1), AfterValidator(unique)] = (
         DEFAULT_COMPARE

@@ -268,6 +268,13 @@ def test_windows_editors_are_welcome(tmp_path: Path) -> None:
     assert load(path, {}).name == "acme"
 
 
+@pytest.mark.parametrize("word", ["link", "creat"])
+def test_what_a_job_may_be_allowed_is_to_write_and_never_to_link_by_nature(tmp_path: Path, word: str) -> None:
+    [problem] = problems_of(written(tmp_path, f'{MINIMAL}[policy]\nallow = ["{word}"]\n'))
+    assert problem.startswith("policy.allow[1]: ")
+    assert "create" in problem
+
+
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_end_in_a_sentence(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("bytes") / "acme.toml"

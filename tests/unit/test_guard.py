@@ -82,7 +82,10 @@ def test_all_violations_are_listed() -> None:
     judged = judge(
         too_many, replace(LIMITS, agent_cancel=Limit.parse("100%")), populations(by_agent={ANN: 1000}), NOTHING
     )
-    assert [violation.limit for violation in judged.violations] == ["create", "update", "cancel", "delete"]
+    assert [(violation.limit, violation.action) for violation in judged.violations] == [
+        *((action.value, action) for action in Action if action is not Action.LINK),
+        ("update", Action.LINK),
+    ]
     assert judged.deltas == tuple(too_many)
 
 
@@ -219,10 +222,11 @@ def test_without_violations_nothing_exceeds_its_allowance_but_what_was_approved(
     assert all(violation.found > violation.allowed for violation in judged.violations)
     going = [delta for delta in judged.deltas if delta.outcome is Outcome.PLANNED]
     counted = Counter(delta.action for delta in going if identity(delta) not in approved)
-    refused = {violation.limit for violation in judged.violations}
-    for action, limit in zip(Action, (limits.create, limits.update, limits.cancel, limits.delete), strict=True):
-        of = population.records if action is Action.CREATE else population.linked
-        assert (counted[action] > limit.allowed(of, limits.cap)) == (action.value in refused)
+    refused = {violation.action for violation in judged.violations}
+    ways = (limits.create, limits.update, limits.cancel, limits.delete, limits.update)
+    for action, limit in zip(Action, ways, strict=True):
+        of = population.records if action in {Action.CREATE, Action.LINK} else population.linked
+        assert (counted[action] > limit.allowed(of, limits.cap)) == (action in refused)
     assert approved <= {identity(delta) for delta in going}
     withheld = {violation.agent for violation in judged.withheld}
     assert not [delta for delta in going if delta.agent in withheld and identity(delta) not in approved]
