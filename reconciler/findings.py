@@ -81,7 +81,7 @@ _CUT = "its series was changed while records of the old rule still stand"
 _UNSEEN = "the calendar was read whole and does not show it; that alone is no evidence"
 _FLAPPING = "we wrote this three times in seven days and something undoes it"
 _LEFT = "the event lies outside what is read now, and the record says something else"
-_WAITS = "changed a moment ago; left to the live integration until it settles"
+_WAITS = "pending: it changed a moment ago and is left to the live integration until it settles"
 
 _SHOWN = 20
 """Addresses of one field that are shown; nobody reads more."""
@@ -103,11 +103,22 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What one pair comes to: its findings, its delta if there is one, and the bucket both sides are counted in."""
+    """What one pair comes to: its findings, its delta if there is one, and the bucket both sides are counted in.
+
+    `beside` is a second delta, to the calendar: where each side moved other fields, both are written. `pending` says
+    that it is merely young: the live integration may be about to bring it.
+    """
 
     bucket: str
     findings: tuple[Finding, ...] = ()
     delta: Delta | None = None
+    beside: Delta | None = None
+    pending: bool = False
+
+    @property
+    def deltas(self) -> tuple[Delta, ...]:
+        """Return all that is to be written."""
+        return tuple(delta for delta in (self.delta, self.beside) if delta is not None)
 
 
 QUIET = Outlook("in_sync")
@@ -387,10 +398,12 @@ def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
         kind, why = known
         finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HUMAN, why, kind)
         return Outlook("human", (finding,))
-    why = _WAITS if decide.UNSETTLED in pair.holds else verdict.reason
+    pending = decide.UNSETTLED in pair.holds
+    why = _WAITS if pending else verdict.reason
     kind = _apparent_kind(pair, names)
     finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HOLD, why, kind)
-    return Outlook("held", (replace(finding, severity=SEVERITY[kind]),))  # nobody is woken for what may settle itself
+    waiting = replace(finding, severity=SEVERITY[kind])  # nobody is woken for what may settle itself
+    return Outlook("held", (waiting,), pending=pending)
 
 
 def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> tuple[Kind, str] | None:

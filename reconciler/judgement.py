@@ -84,6 +84,7 @@ class Judgement:
     events: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
     linked: Counter[str] = field(default_factory=Counter)
+    pending: int = 0
     events_total: int = 0
     records_total: int = 0
     by_calendar: dict[int, int] = field(default_factory=dict)
@@ -92,10 +93,10 @@ class Judgement:
     def tally(self, one: Judged, outlook: Outlook) -> None:
         """Count a judged pair once, and each of its sides once."""
         self.pairs[outlook.bucket] += 1
+        self.pending += outlook.pending
         if one.event:
             self.events[outlook.bucket] += 1
         if one.record:
             self.records[outlook.bucket] += 1
         self.findings += outlook.findings
-        if outlook.delta is not None:
-            self.proposals.append(Proposal(outlook.delta, one.pair, one.verdict))
+        self.proposals += [Proposal(delta, one.pair, one.verdict) for delta in outlook.deltas]

@@ -193,6 +193,8 @@ class Event:
     `response` is the calendar owner's own answer. Addresses are lower case. `absence` is set for an entry that its
     source still describes but says is gone: cancelled (STATUS, METHOD) or excluded (EXDATE); status is the one it had.
     `attendees_omitted` says that the source shows only some of the attendees: clients and colleagues are not known.
+    `claim` is the mark that a job of this program left where only who may write the calendar can, and `claimed` the CRM
+    record that it names; a source that does not show marks leaves both empty.
     """
 
     id: str
@@ -214,6 +216,8 @@ class Event:
     etag: str = ""
     absence: Absence | None = None
     attendees_omitted: bool = False
+    claim: str = ""
+    claimed: str = ""
 
 
 class Absence(StrEnum):
@@ -335,7 +339,8 @@ class Seen:
     strongest first. `relevance` is the rule that makes it an appointment, None if no rule does: then `fields`, `keys`
     and `meeting` are empty. `digest` covers the compared fields. `first_seen` is when this content was first read,
     None for rows of a baseline. A private event has times and status only. `etag` is the version that a write to it
-    must carry; `guests` are the people beside its owner whom a provider may tell of a write.
+    must carry; `guests` are the people beside its owner whom a provider may tell of a write (of a private event at most
+    one: that there are some). `claim` is the CRM record that this job made it for, if it did.
     """
 
     event: str
@@ -358,6 +363,7 @@ class Seen:
     stale: bool = False  # its series is still there, but its rule no longer makes this occurrence
     etag: str = ""
     guests: int = 0
+    claim: str | None = None
 
 
 # ---- the CRM side ---------------------------------------------------------------------------------------------------
@@ -378,7 +384,8 @@ class Record:
     `fields` are canonical; the agent in them is the directory's address where the owner is known, else the CRM's own
     value. `presence` absent means a soft delete. `closed` marks an outcome the CRM recorded itself. `origin` is what
     names the writer in the CRM. `problem` says why the row can't be compared (its times make no sense, its status is
-    not in the map); such a record is held.
+    not in the map); such a record is held. `first_seen` is when this content was first read, for a row that does not
+    credibly say when it changed; None for rows of a baseline.
     """
 
     id: str
@@ -390,6 +397,7 @@ class Record:
     updated: datetime | None = None
     origin: str | None = None
     problem: str | None = None
+    first_seen: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +450,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Both sides of one appointment as they stand, and why they may not be judged (`holds`)."""
+    """Both sides of one appointment as they stand, and why they may not be judged (`holds`).
+
+    `is_gone` says that the record of its link is in no complete snapshot, and that a look-up by id found none.
+    """
 
     seen: Seen | None
     calendar: Calendar | None
@@ -452,6 +463,7 @@ class Pair:
     calendar_id: int | None = None
     holds: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    is_gone: bool = False
 
 
 class Situation(StrEnum):
@@ -667,6 +679,20 @@ class Violation:
     why: str
     agent: str | None = None
     action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What became of one person's consent in one run: how much of the plan it let through, and what dropped out.
+
+    `dropped` are the keys of what was consented to and did not recompute identically. An `expired` one covers nothing.
+    """
+
+    digest: str
+    by: str
+    covered: int
+    dropped: tuple[str, ...] = ()
+    expired: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

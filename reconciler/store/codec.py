@@ -73,7 +73,11 @@ def seen_payload(seen: Seen) -> str:
         "absent_since": seen.absent_since and epoch(seen.absent_since),
         "absent_token": seen.absent_token,
         "stale": seen.stale,
+        "etag": seen.etag,
+        "guests": seen.guests,
     }
+    if seen.claim is not None:
+        payload["claim"] = seen.claim
     return dump(payload | {name: value for name, value in optional.items() if value})
 
 
@@ -99,6 +103,9 @@ def seen_from(event: str, digest: bytes, meeting: str, absence: str | None, payl
         absent_since=from_epoch(data.get("absent_since")),
         absent_token=data.get("absent_token"),
         stale=data.get("stale", False),
+        etag=data.get("etag", ""),
+        guests=data.get("guests", 0),
+        claim=data.get("claim"),
     )
 
 
@@ -120,6 +127,7 @@ def record_payload(record: Record) -> str:
         "updated": record.updated and epoch(record.updated),
         "origin": record.origin,
         "problem": record.problem,
+        "first_seen": record.first_seen and epoch(record.first_seen),
     }
     return dump(payload | {name: value for name, value in optional.items() if value})
 
@@ -137,6 +145,7 @@ def record_from(crm_id: str, presence: str, payload: str) -> Record:
         updated=from_epoch(data.get("updated")),
         origin=data.get("origin"),
         problem=data.get("problem"),
+        first_seen=from_epoch(data.get("first_seen")),
     )
 
 
