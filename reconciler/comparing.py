@@ -11,7 +11,7 @@ from reconciler.agreement import Agreed
 from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError
 from reconciler.findings import Context
-from reconciler.judgement import Judgement, Ruling, World, as_it_is, in_turn
+from reconciler.judgement import Bench, Judgement, Ruling, Rulings, World, in_turn, no_ruling
 from reconciler.model import Action, AgentState, Finding, Shape
 from reconciler.snapshot import look_up, unreachable
 from reconciler.store import compare, ledger, mirror
@@ -35,7 +35,7 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
                 world,
                 agree=_agree(setup),
                 fetch=_fetch(setup, world),
-                ruling=_ruling(options),
+                rulings=_rulings(options),
             )
     except CrmUnreachableError as error:
         this.blindness = unreachable(error)
@@ -49,9 +49,14 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
     return found
 
 
-def _ruling(options: Options) -> Ruling:
+def _rulings(options: Options) -> Rulings:
     """Return what has a say on judged pairs: what people hold and accept, and last what this command was asked."""
-    return in_turn(options.ruling or as_it_is)
+
+    def rulings(bench: Bench) -> Ruling:
+        asked = (options.ruling or no_ruling)(bench)
+        return in_turn(asked)
+
+    return rulings
 
 
 def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: Shape) -> World:

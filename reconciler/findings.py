@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from reconciler import decide, normalise, patterns, text
+from reconciler import decide, normalise, patterns, sides, text
 from reconciler.model import (
     Absence,
     Action,
@@ -333,6 +333,7 @@ def _finding(
         fields=_differences(seen, record, names),
         start=_start(pair),
         tier=pair.tier,
+        sides=sides.sides(seen, record, context.compare),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler import findings, text
+from reconciler import findings, sides, text
 from reconciler.findings import SEVERITY, Context, finding_key
 from reconciler.model import Calendar, Change, Finding, Kind, Record, Remedy, Seen, Severity, rfc3339
 
@@ -36,6 +36,7 @@ def shifted(group: Shifted, context: Context) -> Finding:
         f"held until a person confirms ({_some(ids)}).",
         agent=group.agent,
         start=starts[0] if starts else None,
+        sides=sides.together(sides.sides(pair.seen, pair.record, context.compare) for pair in group.pairs),
     )
 
 
@@ -67,6 +68,7 @@ def duplicated(group: tuple[Record, ...]) -> Finding:
         crm_id=first.id,
         fields=_apart(group),
         start=_text(first, "start"),
+        sides=sides.together(sides.sides(None, record, tuple(sorted(record.fields))) for record in group),
     )
 
 
@@ -97,6 +99,7 @@ def double_booked(agent: str, one: Seen, other: Seen, context: Context) -> Findi
         agent=agent,
         event=second.event,
         start=start,
+        sides=sides.together(sides.sides(seen, None, ()) for seen in (first, second)),
     )
 
 
@@ -114,6 +117,7 @@ def unreadable(calendar: Calendar, event: str, why: str) -> Finding:
         why=f"An entry of this calendar can't be read: {why}",
         agent=calendar.agent.email,
         event=event,
+        sides=sides.said(why),
     )
 
 
@@ -126,6 +130,7 @@ def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
         remedy=Remedy.HUMAN,
         why=f"{calendar.label} was not read whole since {since:%Y-%m-%d %H:%M} UTC: {why} Its records are left alone.",
         agent=calendar.agent.email,
+        sides=sides.said("gap"),
     )
 
 
@@ -144,6 +149,7 @@ def missed(calendar: Calendar, found: Missed) -> Finding:
         remedy=Remedy.HUMAN,
         why=f"{calendar.label} was compared with a list that its provider made anew: {'; '.join(said)}.",
         agent=calendar.agent.email,
+        sides=sides.said(*repaired, "", *found.expansion),
     )
 
 
@@ -163,6 +169,7 @@ def left_behind(agent: str, name: str, records: int, *, has_left: bool) -> Findi
         remedy=Remedy.HUMAN,
         why=f"{cause}; {records} live records of it are left alone until they are past, or a person moves them.",
         agent=agent,
+        sides=sides.said("left behind"),
     )
 
 
@@ -174,4 +181,5 @@ def blind(why: str) -> Finding:
         severity=Severity.CRITICAL,
         remedy=Remedy.HUMAN,
         why=why,
+        sides=sides.said("gap"),
     )

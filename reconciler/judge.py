@@ -6,7 +6,7 @@ Reads the state database in one transaction; the judgement itself is in the pure
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler import decide, findings, groups, match, normalise, patterns
 from reconciler.agreement import Agreed, Agreement
 from reconciler.decide import Rules
-from reconciler.judgement import Judged, Judgement, Ruling, World, as_it_is
+from reconciler.judgement import Bench, Judged, Judgement, Rulings, World, no_ruling
 from reconciler.match import Candidates
 from reconciler.model import (
     Link,
@@ -62,11 +62,11 @@ def judge(
     *,
     agree: Callable[[Sequence[Agreed]], None],
     fetch: Callable[[Iterable[str]], Sequence[Record]],
-    ruling: Ruling = as_it_is,
+    rulings: Rulings = no_ruling,
 ) -> Judgement:
     """Compare both sides. `agree` is handed the links of pairs that agree; `fetch` looks records up by key.
 
-    `ruling` has the last word on every pair that does not simply agree.
+    `rulings` make what has the last word on every pair that does not simply agree.
     """
     found = Judgement()
     agreement = Agreement(agree, found, world.rules.compare)
@@ -80,11 +80,27 @@ def judge(
     agreement.flush()
     judged = _grouped(connection, state, world, judged, found)
     judged += _from_records(connection, state, world, judged, agreement.claimed | agreement.spoken_for, found)
+    ruling = rulings(_bench(connection, state, world, judged, agreement.claimed | agreement.spoken_for))
     for one in judged:
         found.tally(*ruling(one, findings.outlook(one.pair, one.verdict, world.context)))
     _groups(connection, state, world, found)
     _count(connection, state, world, found)
     return found
+
+
+def _bench(
+    connection: Connection, state: State, world: World, judged: Sequence[Judged], taken: Collection[str]
+) -> Bench:
+    """Return what rulings may look at; `taken` are the records that an event was given in this run."""
+
+    def record(crm_id: str) -> Record | None:
+        found = compare.one_record(connection, state, crm_id)
+        return found.record() if found else None
+
+    def is_free(crm_id: str) -> bool:
+        return crm_id not in taken and ledger.place_of(connection, state, crm_id) is None
+
+    return Bench(world=world, judged=judged, record=record, is_free=is_free)
 
 
 # ---- from links -----------------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.decide import Rules
 from reconciler.findings import Context
-from reconciler.model import Delta, Finding, Pair, Verdict
+from reconciler.model import Delta, Finding, Pair, Record, Verdict
 from reconciler.store.compare import Scope
 
 if TYPE_CHECKING:
@@ -49,9 +49,31 @@ Ruling: TypeAlias = Callable[[Judged, "Outlook"], tuple[Judged, "Outlook"]]
 """What has the last word on a judged pair and what it comes to: a person's hold, acceptance or decision."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What a ruling may look at beside the pair in hand: the world, all judged pairs, the records as last read.
+
+    `is_free` tells whether no event has a record yet, neither by a link nor by its key.
+    """
+
+    world: World
+    judged: Sequence[Judged]
+    record: Callable[[str], Record | None]
+    is_free: Callable[[str], bool]
+
+
+Rulings: TypeAlias = Callable[[Bench], Ruling]
+"""What makes a ruling once all pairs are judged: some can be ruled on only beside the others."""
+
+
 def as_it_is(one: Judged, outlook: Outlook) -> tuple[Judged, Outlook]:
     """Leave a pair to the table and the policy."""
     return one, outlook
+
+
+def no_ruling(_: Bench) -> Ruling:
+    """Rule on nothing."""
+    return as_it_is
 
 
 def in_turn(*rulings: Ruling) -> Ruling:

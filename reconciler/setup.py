@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from reconciler import normalise
-from reconciler.judgement import Ruling
+from reconciler.judgement import Rulings
 from reconciler.model import Window
 from reconciler.normalise import Terms
 from reconciler.store.state import State
@@ -121,4 +121,4 @@ class Options:
     full: bool = False
     only: frozenset[str] | None = None
     approve: str | None = None
-    ruling: Ruling | None = None
+    ruling: Rulings | None = None
