@@ -81,7 +81,7 @@ def _is_quarantined(pair: Pair, world: World) -> bool:
 def _is_young(pair: Pair, world: World) -> bool:
     """Tell whether the side that moved did so less than `settle` ago; what has no time is settled."""
     believable = world.context.now + world.settle  # no clock is that far ahead: such a time says nothing
-    sides = (_calendar_moved_at(pair, believable), _crm_moved_at(pair))
+    sides = (_calendar_moved_at(pair, believable), _crm_moved_at(pair, believable))
     moved = [moment for moment in sides if moment is not None and moment <= believable]
     return bool(moved) and world.context.now - max(moved) < world.settle
 
@@ -98,11 +98,11 @@ def _calendar_moved_at(pair: Pair, believable: datetime) -> datetime | None:
     return modified or seen.first_seen
 
 
-def _crm_moved_at(pair: Pair) -> datetime | None:
+def _crm_moved_at(pair: Pair, believable: datetime) -> datetime | None:
     record, link = pair.record, pair.link
     if record is None or (link and link.version == record.version):
         return None
-    return record.updated
+    return record.updated if record.updated and record.updated <= believable else record.first_seen
 
 
 def records_by_key(

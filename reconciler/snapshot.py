@@ -45,7 +45,7 @@ def observe_crm(
         with store.begin() as connection:
             records.unlinked_lookups(connection, store)
             wanted = records.unread_links(connection, store)
-        look_up(store, snapshot.by_ids(wanted), compare, wanted)
+        look_up(store, snapshot.by_ids(wanted), compare, wanted, now=now)
 
 
 def _fingerprint(reader: Reader, window: Window, compare: tuple[str, ...]) -> str:
@@ -67,7 +67,7 @@ def _catch_up(store: State, snapshot: Snapshot, compare: tuple[str, ...], known:
     since = (known.read_at or now) - OVERLAP
     for batch in batched(snapshot.changed_since(since)):
         with store.begin() as connection:
-            records.catch_up(connection, store, batch, compare)
+            records.catch_up(connection, store, batch, compare, now)
     with store.begin() as connection:
         records.caught_up(connection, store, now)
 
@@ -84,11 +84,12 @@ def _read_whole(
     """Read all chunks and write those that changed; nothing is dropped before the snapshot proved plausible."""
     read: dict[str, tuple[bytes, int]] = {}
     stale: dict[str, set[str]] = {}
+    since = now if known.whole_at else None  # where nothing comparable was known, all of it is a baseline
     for chunk in snapshot.chunks(window):
         read[chunk.first] = (chunk.digest, chunk.count)
         if known.digests.get(chunk.first) != chunk.digest:
             with store.begin() as connection:
-                stale[chunk.first] = records.put(connection, store, chunk.records(), compare, chunk.first)
+                stale[chunk.first] = records.put(connection, store, chunk.records(), compare, chunk.first, since)
     total = sum(count for _, count in read.values())
     if guard.collapsed(total, known.count):
         raise SnapshotError(_collapse(total, known.count or 0, store.name))
@@ -96,11 +97,18 @@ def _read_whole(
         records.complete(connection, store, read, stale, fingerprint, now)
 
 
-def look_up(store: State, found: Iterable[Record], compare: tuple[str, ...], wanted: Iterable[str] = ()) -> None:
+def look_up(
+    store: State,
+    found: Iterable[Record],
+    compare: tuple[str, ...],
+    wanted: Iterable[str] = (),
+    *,
+    now: datetime | None = None,
+) -> None:
     """Write records that were looked up; those wanted and not found are gone from the CRM: a look-up by id says so."""
     kept = list(found)
     with store.begin() as connection:
-        records.put(connection, store, kept, compare)
+        records.put(connection, store, kept, compare, now=now)
         records.drop(connection, store, set(wanted) - {record.id for record in kept})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, exists, false, func, select, true, update
@@ -59,9 +59,19 @@ def known(connection: Connection, state: State, fingerprint: str, window: Window
 
 
 def put(
-    connection: Connection, state: State, found: Sequence[Record], compare: tuple[str, ...], chunk: str = LOOKED_UP
+    connection: Connection,
+    state: State,
+    found: Sequence[Record],
+    compare: tuple[str, ...],
+    chunk: str = LOOKED_UP,
+    now: datetime | None = None,
 ) -> set[str]:
-    """Write records as they are now; return the ids that this chunk held before and does not hold any more."""
+    """Write records as they are now; return the ids that this chunk held before and does not hold any more.
+
+    Without `now` they are a baseline: how they stand is not new, however young the state is.
+    """
+    if now is not None:
+        found = _dated(connection, state, found, compare, now, are_new=chunk != LOOKED_UP)
     upsert(connection, records, [_row(state, record, compare, chunk) for record in found], kept=("linked",))
     for batch in batched(record.id for record in found):
         _mark_linked(connection, state, batch)
@@ -71,12 +81,49 @@ def put(
     return set(connection.execute(held).scalars()) - {record.id for record in found}
 
 
-def catch_up(connection: Connection, state: State, found: Sequence[Record], compare: tuple[str, ...]) -> None:
+def catch_up(
+    connection: Connection, state: State, found: Sequence[Record], compare: tuple[str, ...], now: datetime
+) -> None:
     """Write records that changed since the last read; the next whole one will find their chunks changed."""
+    found = _dated(connection, state, found, compare, now, are_new=True)
     rows = [_row(state, record, compare, CAUGHT_UP) for record in found]
     upsert(connection, records, rows, kept=("linked", "chunk"))
     for batch in batched(record.id for record in found):
         _mark_linked(connection, state, batch)
+
+
+def _dated(
+    connection: Connection,
+    state: State,
+    found: Sequence[Record],
+    compare: tuple[str, ...],
+    now: datetime,
+    *,
+    are_new: bool,
+) -> list[Record]:
+    """Say of records that don't credibly tell when they changed since when they have been as they are.
+
+    A record that was never known is new only where a snapshot would have shown it before, not where it was looked up.
+    """
+    timeless = {record.id for record in found if record.updated is None or record.updated > now}
+    before: dict[str, Any] = {}
+    for batch in batched(timeless):
+        query = select(records).where(records.c.job == state.job, records.c.crm_id.in_(batch))
+        before |= {row.crm_id: row for row in connection.execute(query)}
+
+    def since(record: Record) -> datetime | None:
+        row = before.get(record.id)
+        if row is None:
+            return now if are_new else None
+        if (bytes(row.digest), row.presence) != (_digest(record, compare), record.presence):
+            return now
+        return codec.record_from(row.crm_id, row.presence, row.payload).first_seen
+
+    return [replace(record, first_seen=since(record)) if record.id in timeless else record for record in found]
+
+
+def _digest(record: Record, compare: tuple[str, ...]) -> bytes:
+    return digest(record.fields, compare) if record.problem is None else b""
 
 
 def refresh(connection: Connection, state: State, record: Record, compare: tuple[str, ...]) -> None:
@@ -134,7 +181,7 @@ def _row(state: State, record: Record, compare: tuple[str, ...], chunk: str) -> 
     return {
         "job": state.job,
         "crm_id": record.id,
-        "digest": digest(record.fields, compare) if record.problem is None else b"",
+        "digest": _digest(record, compare),
         "chunk": chunk,
         "key": key_digest(record.key, state.salt) if record.key else None,
         "agent": agent if isinstance(agent, str) else None,

@@ -37,7 +37,8 @@ from reconciler.model import (
     Window,
 )
 from reconciler.normalise import digest
-from reconciler.store import codec, compare, ledger, mirror, records, state
+from reconciler.plan import Turns
+from reconciler.store import codec, compare, journal, ledger, mirror, records, state
 from reconciler.store.compare import Scope
 from reconciler.store.database import run_lock
 from reconciler.store.schema import metadata
@@ -492,7 +493,7 @@ def test_what_is_caught_up_stays_until_the_next_whole_read(opened: Open) -> None
     with acme.begin() as connection:
         records.put(connection, acme, [record("1")], COMPARE, "1")
         records.complete(connection, acme, {"1": (b"x" * 16, 1)}, {}, "f", NOW)
-        records.catch_up(connection, acme, [record("1", version="2"), record("2")], COMPARE)
+        records.catch_up(connection, acme, [record("1", version="2"), record("2")], COMPARE, NOW)
         records.caught_up(connection, acme, later)
         records.unlinked_lookups(connection, acme)
         known = records.known(connection, acme, "f", WINDOW)
@@ -527,26 +528,64 @@ def delta(key: str = "a") -> Delta:
     )
 
 
-def test_an_intent_is_written_once_and_settled_with_what_came_of_it(opened: Open) -> None:
-    acme = opened()
+def intend(acme: State, *deltas: Delta, run: str = "run", epoch: int = 0) -> None:
     with acme.begin() as connection:
-        number = ledger.intend(connection, acme, "run", 1, delta(), NOW)
-        ledger.settle(connection, number, Outcome.DONE, "", "17")
-        (row,) = ledger.history(connection, acme, "a", None)
-    assert (row["status"], row["crm_id"], row["after"], row["at"]) == (
-        "done",
-        "17",
-        {"start": "2026-11-24T15:00:00Z"},
-        NOW,
-    )
+        journal.intend(connection, acme, deltas, run=run, epoch=epoch, now=NOW)
+
+
+def test_an_intent_is_written_once_sent_and_settled_with_what_came_of_it(opened: Open) -> None:
+    acme = opened()
+    intend(acme, delta())
+    with acme.begin() as connection:
+        number = journal.send(connection, acme, "run", 0, delta(), NOW)
+        assert number is not None
+        (intent,) = journal.unsettled(connection, acme)
+        assert (intent.number, intent.key, dict(intent.after)) == (number, "a", {"start": "2026-11-24T15:00:00Z"})
+        journal.settle(connection, number, Outcome.DONE, "", crm_id="17", version="3")
+        assert journal.unsettled(connection, acme) == []
+        (row,) = journal.history(connection, acme, "a", None)
+    assert (row["status"], row["crm_id"], row["version"], row["attempts"]) == ("done", "17", "3", 1)
+    assert (row["after"], row["at"]) == ({"start": "2026-11-24T15:00:00Z"}, NOW)
 
 
 def test_the_same_delta_of_the_same_run_can_not_be_intended_twice(opened: Open) -> None:
     acme = opened()
+    intend(acme, delta())
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        intend(acme, delta())
+
+
+def test_nothing_is_sent_once_a_newer_run_has_begun(opened: Open) -> None:
+    acme = opened()
+    intend(acme, delta())
     with acme.begin() as connection:
-        ledger.intend(connection, acme, "run", 1, delta(), NOW)
-    with pytest.raises(Exception, match=r"(?i)unique"), acme.begin() as connection:
-        ledger.intend(connection, acme, "run", 1, delta(), NOW)
+        state.begin_run(connection, acme, "newer", NOW)
+        assert journal.send(connection, acme, "run", 0, delta(), NOW) is None
+
+
+def test_what_a_run_never_got_to_is_put_off_by_the_next_and_by_no_earlier_one(opened: Open) -> None:
+    acme = opened()
+    intend(acme, delta("a"), delta("b"), epoch=4)
+    with acme.begin() as connection:
+        assert journal.abandon(connection, acme, 4) == 0
+        assert journal.abandon(connection, acme, 5) == 2
+        (row,) = journal.history(connection, acme, "a", None)
+    assert (row["status"], row["why"]) == ("deferred", journal.NOT_REACHED)
+
+
+def test_what_was_put_off_last_waits_and_what_failed_three_times_is_stubborn(opened: Open) -> None:
+    acme = opened()
+    for run, (first, second) in {"r1": ("failed", "done"), "r2": ("failed", "deferred"), "r3": ("failed", "x")}.items():
+        intend(acme, delta("a"), *([delta("b")] if second != "x" else []), run=run)
+        with acme.begin() as connection:
+            for intent, status in ((delta("a"), first), (delta("b"), second)):
+                number = journal.send(connection, acme, run, 0, intent, NOW)
+                if number is not None:
+                    journal.settle(connection, number, Outcome(status), "")
+    with acme.begin() as connection:
+        turns = journal.turns(connection, acme, NOW)
+        assert turns == Turns(waiting=frozenset({("crm", "b")}), stubborn=frozenset({("crm", "a")}))
+        assert journal.turns(connection, acme, NOW + timedelta(seconds=1)) == Turns(), "what is old has no turn"
 
 
 def test_a_stored_plan_is_found_by_its_prefix_and_used_once(opened: Open) -> None:
