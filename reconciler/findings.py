@@ -194,11 +194,12 @@ def _ended(pair: Pair, verdict: Verdict, context: Context) -> bool:
     sides = [pair.seen.fields if pair.seen else None, pair.record.fields if pair.record else None]
     if verdict.step is Step.REMOVE and pair.record:
         sides = [pair.record.fields]
-    ends = [end for fields in sides if fields and (end := _ends_at(fields)) is not None]
+    ends = [end for fields in sides if fields and (end := ends_at(fields)) is not None]
     return bool(ends) and max(ends) <= context.now
 
 
-def _ends_at(fields: Fields) -> datetime | None:
+def ends_at(fields: Fields) -> datetime | None:
+    """Return when what these fields say is over; None where they do not say."""
     end = fields.get("end") or fields.get("start")
     if not isinstance(end, str):
         return None
@@ -269,11 +270,11 @@ def _changes(action: Action, want: Fields, record: Record | None) -> dict[str, C
         after = Status.CANCELLED.value if action is Action.CANCEL else None
         return {"status": (before.get("status"), after)}
     if action is Action.CREATE:
-        return {name: (None, _inert(value)) for name, value in want.items()}
+        return {name: (None, inert(value)) for name, value in want.items()}
     presence = record.presence if record else Presence.ABSENT
     was = {**before, "status": Status.CANCELLED.value} if presence is Presence.CANCELLED else before
     return {
-        name: (_inert(was.get(name)), _inert(value))
+        name: (inert(was.get(name)), inert(value))
         for name, value in want.items()
         if not normalise.same(name, value, was.get(name))
     }
@@ -492,10 +493,10 @@ def _differences(seen: Seen | None, record: Record | None, names: Iterable[str])
     """Return (CRM, calendar) for each name: before and after, seen from the CRM."""
     ours: Fields = seen.fields if seen else {}
     theirs: Fields = record.fields if record else {}
-    return {name: (_inert(theirs.get(name)), _inert(ours.get(name))) for name in names}
+    return {name: (inert(theirs.get(name)), inert(ours.get(name))) for name in names}
 
 
-def _inert(value: Value) -> Value:
+def inert(value: Value) -> Value:
     """Return a value as it may be shown: bounded, and without anything that a terminal or a mail would obey."""
     if isinstance(value, tuple):
         return tuple(text.line(item) for item in value[:_SHOWN])
