@@ -132,9 +132,11 @@ class GoogleSimulator:
         """Return an account's primary calendar, or any other one by its id; it is made when first named."""
         return self.world.calendar(address, zone)
 
-    def service_account_info(self) -> dict[str, str]:
-        """Return the contents of a key file: its account may act for every account of the domain."""
-        return service_account_info(self.token_uri)
+    def service_account_info(self, account: str = ROBOT, scopes: Collection[str] | None = None) -> dict[str, str]:
+        """Return the contents of a key file: its account may act for every account of the domain, within `scopes`."""
+        if account != ROBOT:
+            self.accounts.others[account] = _EVERYTHING if scopes is None else scopes
+        return service_account_info(self.token_uri, account)
 
     def token(self, subject: str = ROBOT, scopes: Collection[str] = _EVERYTHING, *, hours: float = 1) -> str:
         """Return an access token as it is: of an account, or of the robot that sees what was shared with it."""

@@ -25,6 +25,7 @@ SCOPE: Final = "https://www.googleapis.com/auth/"
 READ: Final = SCOPE + "calendar.events.readonly"
 WRITE: Final = SCOPE + "calendar.events"
 ROBOT: Final = "robot@sample.iam.gserviceaccount.com"
+SCRIBE: Final = "scribe@sample.iam.gserviceaccount.com"
 CLIENT: Final = "100000000000000000001"
 LIFETIME: Final = timedelta(seconds=3599)
 
@@ -70,16 +71,22 @@ class GrantError(Exception):
 
 
 class SignIn:
-    """The accounts, the key of the service account, and the tokens that were given out."""
+    """The accounts, the key of the service accounts, and the tokens that were given out.
+
+    `allowed` are the scopes with which the robot may act for people, None for any; `others` those of further service
+    accounts. `asked` are all requests for tokens, refused ones too: by whom, for whom, with which scope.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._tokens: dict[str, Access] = {}
         self._refused: dict[str, str] = {}
         self.allowed: Collection[str] | None = None
+        self.others: dict[str, Collection[str]] = {}
+        self.asked: list[tuple[str, str, str]] = []
 
     def refuse(self, subject: str, error: str = "invalid_grant") -> None:
-        """Give no token for that account any more."""
+        """Give no token for that account any more, nor to it if it is a service account."""
         self._refused[subject.lower()] = error
 
     def admit(self, subject: str) -> None:
@@ -126,21 +133,23 @@ class SignIn:
             raise GrantError("unsupported_grant_type", "Invalid grant_type")
         claims = _verified(form.get("assertion", [""])[0])
         self._check_claims(claims, token_uri)
-        scopes = str(claims.get("scope", "")).split()
-        subject = str(claims.get("sub") or ROBOT).lower()
-        if error := self._refused.get(subject):
+        scopes, issuer = str(claims.get("scope", "")).split(), str(claims.get("iss"))
+        subject = str(claims.get("sub") or issuer).lower()
+        self.asked.append((issuer, subject, " ".join(scopes)))
+        if error := self._refused.get(subject) or self._refused.get(issuer):
             raise GrantError(error, _SAYS.get(error, error))
         if subject == ROBOT:
             return self.issue(ROBOT, scopes, payer=ROBOT)
-        if not scopes or (self.allowed is not None and not set(scopes) <= set(self.allowed)):
+        allowed = self.others.get(issuer, self.allowed)
+        if not scopes or (allowed is not None and not set(scopes) <= set(allowed)):
             raise GrantError("unauthorized_client", _SAYS["unauthorized_client"])
         if subject not in self._world.calendars:
             raise GrantError("invalid_grant", _SAYS["invalid_grant"])
         # facts §3.2: under delegation the service account is charged, unless a request names a quotaUser.
-        return self.issue(subject, scopes, payer=ROBOT)
+        return self.issue(subject, scopes, payer=issuer)
 
     def _check_claims(self, claims: dict[str, Any], token_uri: str) -> None:
-        if claims.get("iss") != ROBOT:
+        if claims.get("iss") not in {ROBOT, *self.others}:
             raise GrantError("invalid_grant", "Invalid issuer: Not a valid email or user ID.")
         if claims.get("aud") not in {_AUDIENCE, token_uri}:
             raise GrantError("invalid_grant", "Invalid JWT: Failed audience check.")
@@ -165,15 +174,15 @@ class SignIn:
         return Answer(body=orjson.dumps({"keyId": key_id(), "signedJwt": signed(payload)}))
 
 
-def service_account_info(token_uri: str) -> dict[str, str]:
-    """Return the contents of a key file of the service account."""
+def service_account_info(token_uri: str, account: str = ROBOT) -> dict[str, str]:
+    """Return the contents of a key file of a service account."""
     _, pem = _key()
     return {
         "type": "service_account",
         "project_id": "sample",
         "private_key_id": key_id(),
         "private_key": pem,
-        "client_email": ROBOT,
+        "client_email": account,
         "client_id": CLIENT,
         "token_uri": token_uri,
     }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CLIENT: Final = "3c0b1d5e-6f7a-4b1c-8d2e-9a0b1c2d3e4f"
 SECRET: Final = f"secret-of-{CLIENT}"
+SCRIBE: Final = "5e2d3f70-8a9b-4c3d-9e4f-1b2c3d4e5f60"
 READ: Final = "Calendars.Read"
 WRITE: Final = "Calendars.ReadWrite"
 USERS: Final = "User.ReadBasic.All"
@@ -68,26 +69,30 @@ class GrantError(Exception):
 
 
 class SignIn:
-    """The application, what it may do, and the tokens that were given out. `roles` empty: nobody gave consent."""
+    """The application, what it may do, and the tokens that were given out. `roles` empty: nobody gave consent.
+
+    `others` are further applications and their roles; the secret of each is its own (`secret_of`).
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._tokens: dict[str, Access] = {}
-        self._refused = ""
+        self._refused: dict[str, str] = {}
         self._assertions: set[str] = set()
         self._certificates: list[RSAPublicKey] = []
         self.tenants = {TENANT}
         self.secret = SECRET
         self.roles: Collection[str] = EVERYTHING
+        self.others: dict[str, Collection[str]] = {}
         self.lifetime = LIFETIME
 
-    def refuse(self, error: str = "AADSTS7000222") -> None:
-        """Give no token any more."""
-        self._refused = error
+    def refuse(self, error: str = "AADSTS7000222", app: str = CLIENT) -> None:
+        """Give no token to that application any more."""
+        self._refused[app] = error
 
     def admit(self) -> None:
         """Undo `refuse`."""
-        self._refused = ""
+        self._refused = {}
 
     def trust(self, assertion: str) -> None:
         """Accept a federated assertion, as it is."""
@@ -104,20 +109,25 @@ class SignIn:
         self._certificates.append(key)
 
     def issue(
-        self, *, tenant: str = TENANT, lifetime: timedelta | None = None, roles: Collection[str] | None = None
+        self,
+        *,
+        tenant: str = TENANT,
+        lifetime: timedelta | None = None,
+        roles: Collection[str] | None = None,
+        app: str = CLIENT,
     ) -> str:
         """Make a token."""
         with self._world.lock:
             token = "ey" + self._world.digest(f"token/{self._world.tick()}")
             until = self._world.clock().timestamp() + (lifetime or self.lifetime).total_seconds()
-            granted = frozenset(self.roles if roles is None else roles)
-            self._tokens[token] = Access(CLIENT, tenant, granted, until)
+            granted = frozenset(self.others.get(app, self.roles) if roles is None else roles)
+            self._tokens[token] = Access(app, tenant, granted, until)
             return token
 
-    def withdraw(self) -> None:
-        """Let all tokens be valid no longer."""
+    def withdraw(self, app: str = "") -> None:
+        """Let the tokens of one application, or all, be valid no longer."""
         with self._world.lock:
-            self._tokens = {}
+            self._tokens = {token: access for token, access in self._tokens.items() if app and access.app != app}
 
     def access(self, request: Request) -> Access:
         """Return what the request's bearer token opens; 401 if that is nothing."""
@@ -149,21 +159,23 @@ class SignIn:
         tenant = request.parts[0]
         if tenant not in self.tenants:
             raise GrantError("AADSTS90002")
-        if self._refused:
-            raise GrantError(self._refused)
+        app = form.get("client_id", "")
+        if error := self._refused.get(app):
+            raise GrantError(error)
         if form.get("grant_type") != "client_credentials":
             raise GrantError("AADSTS70003")
-        if form.get("client_id") != CLIENT:
+        if app not in {CLIENT, *self.others}:
             raise GrantError("AADSTS700016")
         if not form.get("scope", "").endswith(_SCOPE):
             raise GrantError("AADSTS1002012")
         self._prove(form, token_uri)
-        return self.issue(tenant=tenant)
+        return self.issue(tenant=tenant, app=app)
 
     def _prove(self, form: dict[str, str], token_uri: str) -> None:
         """Check who asks: by secret, by certificate, or by what another issuer says."""
         if "client_secret" in form:
-            if form["client_secret"] != self.secret:
+            app = form["client_id"]
+            if form["client_secret"] != (self.secret if app == CLIENT else secret_of(app)):
                 raise GrantError("AADSTS7000215")
             return
         if form.get("client_assertion_type") != _ASSERTION or "client_assertion" not in form:
@@ -184,6 +196,11 @@ class SignIn:
 
 
 _SKEW: Final = 300
+
+
+def secret_of(app: str) -> str:
+    """Return the secret of a further application."""
+    return f"secret-of-{app}"
 
 
 def _verified(assertion: str, keys: list[RSAPublicKey]) -> dict[str, Any]:

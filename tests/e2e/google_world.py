@@ -17,6 +17,7 @@ from reconciler.quota import Quota
 from reconciler.run import Setup
 from reconciler.simulator.google import GoogleSimulator
 from reconciler.simulator.google_calendars import Calendar
+from reconciler.simulator.google_sign_in import READ, SCRIBE, WRITE
 from tests.e2e.world import CLIENT, NOW, World
 
 ANN, BOB, CID = "ann@acme.example", "bob@acme.example", "cid@acme.example"
@@ -59,23 +60,55 @@ class Waiting:
 
 @dataclass
 class GoogleWorld(World):
-    """One job whose calendars are Google's. The stand-in has to be entered first: `with google_world(...) as world`."""
+    """One job whose calendars are Google's. The stand-in has to be entered first: `with google_world(...) as world`.
+
+    `sync` is the direction of the job. With `scribe` it writes by a service account of its own (`auth_write`), and the
+    one that reads may do nothing else. `more` are further lines of the job file.
+    """
 
     server: GoogleSimulator = field(default_factory=GoogleSimulator)
     waiting: Waiting = field(default_factory=Waiting)
     options: str = ""
+    sync: str = ""
+    scribe: bool = False
+    more: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.policy = (f'sync = "{self.sync}"\n' if self.sync else "") + self.policy
+        if self.scribe:
+            self.options += f"{self._separated()}\n"
         key = self.folder / "google.json"
         key.write_text(json.dumps(self.server.service_account_info()))
         key.chmod(0o600)
         self.sources = (
             f'[[source]]\nkind = "google"\nagents = {json.dumps(list(self.agents))}\n'
-            f'auth = {{ service_account = "file:google.json" }}\nendpoint = "{self.server.url}"\n{self.options}'
+            f'auth = {{ service_account = "file:google.json" }}\nendpoint = "{self.server.url}"\n'
+            f"{self.options}\n{self.more}"
         )
         for agent in self.agents:
             self.calendar(agent)
+
+    def _separated(self) -> str:
+        """Give the job a second service account, and the first one leave to read alone."""
+        key = self.folder / "scribe.json"
+        key.write_text(json.dumps(self.server.service_account_info(SCRIBE, [WRITE])))
+        key.chmod(0o600)
+        self.server.accounts.allowed = [READ]
+        return 'auth_write = { service_account = "file:scribe.json" }'
+
+    @property
+    def mailed(self) -> list[str]:
+        """Return everybody whom Google mailed about anything."""
+        return [address for address, _ in self.server.world.mails]
+
+    def scopes(self) -> set[str]:
+        """Return which scopes were ever asked for."""
+        return {scope for _, _, scope in self.server.accounts.asked}
+
+    def shown(self, agent: str = ANN) -> list[dict[str, Any]]:
+        """Return the live events of a calendar, as Google keeps them."""
+        return self.calendar(agent).events()
 
     def write(self, agent: str, *events: str) -> None:
         """Write no files: there are none."""

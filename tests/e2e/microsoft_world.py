@@ -17,7 +17,7 @@ from reconciler.quota import Quota
 from reconciler.run import Setup
 from reconciler.simulator.graph import GraphSimulator
 from reconciler.simulator.graph_mailboxes import TENANT, Mailbox
-from reconciler.simulator.graph_sign_in import CLIENT, SECRET
+from reconciler.simulator.graph_sign_in import CLIENT, READ, SCRIBE, SECRET, USERS, WRITE, secret_of
 from tests.e2e.google_world import Waiting
 from tests.e2e.world import CLIENT as JANE
 from tests.e2e.world import NOW, World
@@ -52,22 +52,50 @@ def weekly(start: datetime, *, count: int = 4) -> dict[str, Any]:
 
 @dataclass
 class MicrosoftWorld(World):
-    """One job whose calendars are Outlook's."""
+    """One job whose calendars are Outlook's.
+
+    `sync` is the direction of the job. With `scribe` it writes by an application of its own (`auth_write`), and the one
+    that reads may do nothing else. `more` are further lines of the job file.
+    """
 
     server: GraphSimulator = field(default_factory=GraphSimulator)
     waiting: Waiting = field(default_factory=Waiting)
+    sync: str = ""
+    scribe: bool = False
+    more: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.environ = {**self.environ, "MS_SECRET": SECRET}
+        self.environ = {**self.environ, "MS_SECRET": SECRET, "MS_SCRIBE": secret_of(SCRIBE)}
+        self.policy = (f'sync = "{self.sync}"\n' if self.sync else "") + self.policy
         self.sources = (
             f'[[source]]\nkind = "microsoft"\nagents = {json.dumps(list(self.agents))}\n'
             f'endpoint = "{self.server.url}"\n'
             f'auth = {{ tenant = "{TENANT}", client_id = "{CLIENT}", client_secret = "env:MS_SECRET", '
-            f'token_uri = "{self.server.token_uri}" }}\n'
+            f'token_uri = "{self.server.token_uri}" }}\n{self._separated()}{self.more}'
         )
         for agent in self.agents:
             self.mailbox(agent)
+
+    def _separated(self) -> str:
+        """Give the job a second application, and the first one leave to read alone."""
+        if not self.scribe:
+            return ""
+        self.server.accounts.roles = {READ, USERS}
+        self.server.accounts.others[SCRIBE] = {WRITE}
+        return (
+            f'auth_write = {{ tenant = "{TENANT}", client_id = "{SCRIBE}", client_secret = "env:MS_SCRIBE", '
+            f'token_uri = "{self.server.token_uri}" }}\n'
+        )
+
+    @property
+    def mailed(self) -> list[str]:
+        """Return everybody whom Exchange mailed about anything."""
+        return [address for address, _ in self.server.world.mails]
+
+    def shown(self, agent: str = CID) -> list[dict[str, Any]]:
+        """Return the events of a mailbox, as Exchange keeps them."""
+        return [row.event for row in self.mailbox(agent).rows.values()]
 
     def write(self, agent: str, *events: str) -> None:
         """Write no files: there are none."""
