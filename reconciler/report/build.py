@@ -219,8 +219,12 @@ def _headline(result: Result, mood: Mood) -> str:
     if people:
         said.append(f"{plural(people, 'finding')} for a person")
     said += _written(result)
+    pending = result.counts.get("pending", 0)
     if not result.deltas and not people:
-        said.append(f"{plural(result.counts.get('in_sync', 0), 'appointment')} in sync, nothing to do")
+        nothing = "" if pending else ", nothing to do"
+        said.append(f"{plural(result.counts.get('in_sync', 0), 'appointment')} in sync{nothing}")
+    if pending:
+        said.append(f"{plural(pending, 'change')} pending, left to the live integration")
     if result.dry_run:
         said.append("dry run, nothing was written")
     return "; ".join(said)
