@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler import plan
-from reconciler.model import Action, Delta, Outcome, Violation
+from reconciler.model import Action, Consent, Delta, Outcome, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -75,19 +75,6 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Covered:
-    """What became of one consent in this run: who gave it, how much of the plan it let through, and what dropped out.
-
-    `dropped` are the keys of those that a person consented to and that did not recompute identically.
-    """
-
-    digest: str
-    by: str
-    count: int
-    dropped: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Judgement:
     """What the guard says: violations that refuse the plan, agents that are withheld, the deltas as they now stand.
 
@@ -99,7 +86,7 @@ class Judgement:
     withheld: tuple[Violation, ...]
     deltas: tuple[Delta, ...]
     asks: str | None = None
-    consents: tuple[Covered, ...] = ()
+    consents: tuple[Consent, ...] = ()
 
 
 NEVER: Final = Past()

@@ -53,6 +53,8 @@ def came_to(ran: Ran, found: Judgement, judged: guard.Judgement, planned: Plan) 
         findings=_ordered(found.findings),
         violations=judged.violations,
         withheld=judged.withheld,
+        asks=judged.asks,
+        approvals=judged.consents,
         calendars=tuple(_calendar_seen(each, found) for each in ran.observed),
     )
     partial = _is_partial(ran, result)
@@ -86,8 +88,9 @@ def _counts(ran: Ran, found: Judgement, deltas: Sequence[Delta]) -> dict[str, in
         "quarantined": found.events["quarantined"],
         "copies": found.events["copies"],
         "strangers": found.records["strangers"],
+        "pending": found.pending,  # of those held: younger than `settle`
         "deferred": sum(1 for delta in deltas if delta.outcome is Outcome.DEFERRED),
-        "notify": 0,  # no write of this direction makes a provider mail anyone
+        "notify": sum(delta.notify for delta in deltas if delta.outcome not in {Outcome.HELD, Outcome.DEFERRED}),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model import Delta, Finding, Outcome, Violation, Window, rfc3339
+from reconciler.model import Consent, Delta, Finding, Outcome, Violation, Window, rfc3339
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,6 +51,7 @@ class Sum:
 class Result:
     """What a run found and did. `sightings` says when each finding was first seen and how often, this run included.
 
+    `asks` is the digest of what waits for a person's consent, `approvals` what became of consents that were given.
     `notes` are sentences for people about the run as a whole (a refusal, what was withheld, what waits).
     """
 
@@ -69,6 +70,8 @@ class Result:
     sightings: Mapping[str, tuple[datetime, int]] = field(default_factory=dict)
     violations: tuple[Violation, ...] = ()
     withheld: tuple[Violation, ...] = ()
+    asks: str | None = None
+    approvals: tuple[Consent, ...] = ()
     calendars: tuple[CalendarSeen, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -95,6 +98,8 @@ class Result:
             "deltas": [_delta(delta) for delta in self.deltas],
             "findings": [self._finding(finding) for finding in self.findings],
             "violations": [_violation(violation) for violation in (*self.violations, *self.withheld)],
+            "consent": self.asks,
+            "approvals": [_approval(consent) for consent in self.approvals],
             "calendars": [_calendar(calendar) for calendar in self.calendars],
         }
 
@@ -139,8 +144,19 @@ def _violation(violation: Violation) -> dict[str, Any]:
         "found": violation.found,
         "allowed": violation.allowed,
         "population": violation.population,
+        "action": violation.action,
         "agent": violation.agent,
         "why": violation.why,
+    }
+
+
+def _approval(consent: Consent) -> dict[str, Any]:
+    return {
+        "digest": consent.digest,
+        "by": consent.by,
+        "covered": consent.covered,
+        "dropped": list(consent.dropped),
+        "expired": rfc3339(consent.expired) if consent.expired else None,
     }
 
 
