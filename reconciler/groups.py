@@ -28,7 +28,7 @@ def shifted(group: Shifted, context: Context) -> Finding:
     ids = sorted(pair.record.id for pair in group.pairs if pair.record)
     starts = sorted(str(pair.seen.fields["start"]) for pair in group.pairs if pair.seen and "start" in pair.seen.fields)
     return Finding(
-        key=finding_key(Kind.TZ_SHIFT, f"{group.agent}:{int(group.off.total_seconds())}"),
+        key=shift_key(group.agent, group.off),
         kind=Kind.TZ_SHIFT,
         severity=findings.severity_at(Kind.TZ_SHIFT, starts[0] if starts else None, context.now),
         remedy=Remedy.HUMAN,
@@ -38,6 +38,11 @@ def shifted(group: Shifted, context: Context) -> Finding:
         start=starts[0] if starts else None,
         sides=sides.together(sides.sides(pair.seen, pair.record, context.compare) for pair in group.pairs),
     )
+
+
+def shift_key(agent: str, off: timedelta) -> str:
+    """Return the key of the finding that stands for all records of an agent that are off by this much."""
+    return finding_key(Kind.TZ_SHIFT, f"{agent}:{int(off.total_seconds())}")
 
 
 def _hours(off: timedelta) -> str:

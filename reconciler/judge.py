@@ -6,7 +6,7 @@ Reads the state database in one transaction; the judgement itself is in the pure
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -80,7 +80,7 @@ def judge(
     agreement.flush()
     judged = _grouped(connection, state, world, judged, found)
     judged += _from_records(connection, state, world, judged, agreement.claimed | agreement.spoken_for, found)
-    ruling = rulings(_bench(connection, state, world, judged, agreement.claimed | agreement.spoken_for))
+    ruling = rulings(_bench(connection, state, world, judged, found, agreement))
     for one in judged:
         found.tally(*ruling(one, findings.outlook(one.pair, one.verdict, world.context)))
     _groups(connection, state, world, found)
@@ -89,9 +89,15 @@ def judge(
 
 
 def _bench(
-    connection: Connection, state: State, world: World, judged: Sequence[Judged], taken: Collection[str]
+    connection: Connection,
+    state: State,
+    world: World,
+    judged: Sequence[Judged],
+    found: Judgement,
+    agreement: Agreement,
 ) -> Bench:
-    """Return what rulings may look at; `taken` are the records that an event was given in this run."""
+    """Return what rulings may look at."""
+    taken = agreement.claimed | agreement.spoken_for
 
     def record(crm_id: str) -> Record | None:
         found = compare.one_record(connection, state, crm_id)
@@ -100,7 +106,7 @@ def _bench(
     def is_free(crm_id: str) -> bool:
         return crm_id not in taken and ledger.place_of(connection, state, crm_id) is None
 
-    return Bench(world=world, judged=judged, record=record, is_free=is_free)
+    return Bench(world=world, judged=judged, groups=tuple(found.findings), record=record, is_free=is_free)
 
 
 # ---- from links -----------------------------------------------------------------------------------------------------

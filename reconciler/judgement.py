@@ -53,11 +53,13 @@ Ruling: TypeAlias = Callable[[Judged, "Outlook"], tuple[Judged, "Outlook"]]
 class Bench:
     """What a ruling may look at beside the pair in hand: the world, all judged pairs, the records as last read.
 
-    `is_free` tells whether no event has a record yet, neither by a link nor by its key.
+    `groups` says what pairs are held for together. `is_free` tells whether no event has a record yet, neither by a link
+    nor by its key.
     """
 
     world: World
     judged: Sequence[Judged]
+    groups: Sequence[Finding]
     record: Callable[[str], Record | None]
     is_free: Callable[[str], bool]
 
