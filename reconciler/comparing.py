@@ -72,6 +72,7 @@ def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: S
             compare=fields,
             mapped=shape.mapped,
             remove=Action(policy.remove),
+            origin=_origin(setup),
         ),
         watched={each.watched.id: each.watched for each in observed},
         scope=Scope(setup.window(now), frozenset(blind)),
@@ -81,6 +82,12 @@ def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: S
         quarantined=frozenset((each.watched.id, event) for each in observed for event, _ in each.quarantined),
         record_per_agent=setup.job.crm.record_per == "agent",
     )
+
+
+def _origin(setup: Setup) -> str | None:
+    """Return how rows that we made name their writer: the first constant that is written into them."""
+    crm = setup.job.crm
+    return next((str(value) for value in crm.set.values()), None) if crm.kind == "sql" else None
 
 
 def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:

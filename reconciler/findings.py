@@ -79,7 +79,6 @@ _SAID_ELSEWHERE = frozenset({"unobserved", "organizer_unobserved", patterns.TZ_S
 _STALE = "the rule of its series was changed or cut; the record still stands"
 _CUT = "its series was changed while records of the old rule still stand"
 _UNSEEN = "the calendar was read whole and does not show it; that alone is no evidence"
-_FLAPPING = "we wrote this three times in seven days and something undoes it"
 _LEFT = "the event lies outside what is read now, and the record says something else"
 _WAITS = "pending: it changed a moment ago and is left to the live integration until it settles"
 
@@ -99,6 +98,7 @@ class Context:
     compare: tuple[str, ...]
     mapped: frozenset[str]
     remove: Action = Action.CANCEL
+    origin: str | None = None  # how the CRM names us, where rows name their writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +396,7 @@ def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     if set(pair.holds) & _SAID_ELSEWHERE or (verdict.reason == "unseen" and _ended(pair, verdict, context)):
         return Outlook("held")  # feeds drop what is past: of that, being unseen tells nothing
     names = _apart(pair, context)
-    if (known := _hold_kind(pair, verdict, names)) is not None:
+    if (known := _hold_kind(pair, verdict, names, context)) is not None:
         kind, why = known
         finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HUMAN, why, kind)
         return Outlook("human", (finding,))
@@ -408,7 +408,7 @@ def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     return Outlook("held", (waiting,), pending=pending)
 
 
-def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> tuple[Kind, str] | None:
+def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...], context: Context) -> tuple[Kind, str] | None:
     """Name what holds a pair until a person looks; None for what only waits."""
     unreadable = "quarantined" in pair.holds or verdict.reason == "quarantined"
     cases = (
@@ -417,10 +417,23 @@ def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...]) -> tuple[Ki
         (pair.seen is not None and pair.seen.stale, Kind.STALE_SERIES, _STALE),
         (patterns.STALE_SERIES in pair.holds, Kind.STALE_SERIES, _cut(verdict)),
         (verdict.reason == "unseen", Kind.ORPHAN_IN_CRM, _UNSEEN),
-        (patterns.FLAPPING in pair.holds, _apparent_kind(pair, names), _FLAPPING),
+        (patterns.FLAPPING in pair.holds, _apparent_kind(pair, names), _flapping(pair, names, context)),
         (verdict.reason == "left_window", _apparent_kind(pair, names), _LEFT),
     )
     return next(((kind, why) for holds, kind, why in cases if holds), None)
+
+
+def _flapping(pair: Pair, names: tuple[str, ...], context: Context) -> str:
+    """Say who undoes what we write, as far as the CRM tells, and how a person ends it."""
+    origin = pair.record.origin if pair.record else None
+    other = f"{text.line(origin, 40)} (whom the CRM names as its writer)" if origin else ""
+    who = other if other and origin != context.origin else "something"
+    kind = _apparent_kind(pair, names)
+    key = finding_key(kind, _subject(pair, kind))
+    return (
+        f"we wrote this three times in seven days and {who} undoes it: it is not written again before that ends; "
+        f"`reconcile resolve {key} --take calendar` (or crm) or `reconcile accept {key}` settles it"
+    )
 
 
 def _cut(verdict: Verdict) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import decide, findings, groups, match, normalise, patterns
@@ -40,7 +39,7 @@ from reconciler.pairing import (
     moved_here,
     records_by_key,
 )
-from reconciler.store import codec, compare, ledger, records
+from reconciler.store import codec, compare, journal, ledger, records
 from reconciler.store.compare import Candidate, Sighting
 from reconciler.store.database import batched
 
@@ -290,7 +289,7 @@ def _grouped(
         if id(one.pair) in held:
             hold = Verdict(verdict.situation, Step.HOLD, reason=held[id(one.pair)])
             following.append(replace(one, pair=replace(pair, holds=(*pair.holds, patterns.TZ_SHIFT)), verdict=hold))
-        elif pair.record is not None and pair.record.id in flapping:
+        elif id(one.pair) in flapping:
             hold = Verdict(verdict.situation, Step.HOLD, reason=patterns.FLAPPING)
             following.append(replace(one, pair=replace(pair, holds=(*pair.holds, patterns.FLAPPING)), verdict=hold))
         else:
@@ -298,16 +297,19 @@ def _grouped(
     return following
 
 
-def _flapping(connection: Connection, state: State, world: World, judged: Iterable[Judged]) -> set[str]:
-    """Return the records that would be given, once more, the content they were given three times in seven days."""
-    wanted: dict[str, bytes] = {}
-    for one in judged:
-        outlook = findings.outlook(one.pair, one.verdict, world.context) if one.pair.record else None
-        if outlook and outlook.delta and outlook.delta.crm_id and outlook.delta.outcome is Outcome.PLANNED:
-            wanted[outlook.delta.crm_id] = ledger.content(outlook.delta)
-    since = world.context.now - timedelta(days=7)
-    writes = ledger.writes_since(connection, state, since, wanted)
-    return {crm_id for crm_id, content in patterns.flapping(writes) if wanted.get(crm_id) == content}
+def _flapping(connection: Connection, state: State, world: World, judged: Iterable[Judged]) -> set[int]:
+    """Return the pairs of which a side would be given, once more, what it was given three times in seven days."""
+    looked = ((one.pair, findings.outlook(one.pair, one.verdict, world.context)) for one in judged)
+    meant = [
+        (id(pair), journal.wrote(delta))
+        for pair, outlook in looked
+        for delta in outlook.deltas
+        if delta.outcome is Outcome.PLANNED
+    ]
+    since = world.context.now - patterns.FLAPPING_FOR
+    wanted = {wrote for _, wrote in meant}
+    flapping = patterns.flapping(wanted, journal.writes_since(connection, state, since, wanted))
+    return {number for number, wrote in meant if wrote in flapping}
 
 
 def _groups(connection: Connection, state: State, world: World, found: Judgement) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import text
-from reconciler.model import Fields, Pair, Presence, Record, Seen, Step, Verdict
+from reconciler.model import Fields, Pair, Presence, Record, Seen, Side, Step, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,7 @@ SYSTEMIC = 3
 OVERLAP = timedelta(minutes=10)
 SAME_TIME = timedelta(minutes=5)
 FLAPS = 3
+FLAPPING_FOR = timedelta(days=7)
 SHOWN = 5
 
 TZ_SHIFT = "tz_shift"
@@ -245,9 +246,29 @@ def _one_a_meeting(diary: list[Seen]) -> list[Seen]:
 # ---- flapping -------------------------------------------------------------------------------------------------------
 
 
-def flapping(writes: Iterable[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
-    """Return the (record, content) pairs that we already wrote three times within the seven days `writes` covers."""
-    counts: defaultdict[tuple[str, bytes], int] = defaultdict(int)
-    for write in writes:
-        counts[write] += 1
-    return {write for write, times in counts.items() if times >= FLAPS}
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """One write of ours, done or meant: on which side, of which appointment, and a digest of what it leaves there.
+
+    Both its names count: what deletes a record and enters it anew gives it another id, and keeps its key.
+    """
+
+    side: Side
+    key: str
+    crm_id: str | None
+    content: bytes
+
+    def names(self) -> Iterable[tuple[Side, bytes, str, str]]:
+        """Return what tells that two writes left the same in the same place."""
+        yield self.side, self.content, "key", self.key
+        if self.crm_id is not None:
+            yield self.side, self.content, "crm_id", self.crm_id
+
+
+def flapping(meant: Iterable[Wrote], done: Iterable[Wrote]) -> set[Wrote]:
+    """Return what we mean to write although it was `done` three times already in the days that `done` covers."""
+    found: defaultdict[tuple[Side, bytes, str, str], set[int]] = defaultdict(set)
+    for number, wrote in enumerate(done):
+        for name in wrote.names():
+            found[name].add(number)
+    return {wrote for wrote in meant if len(set().union(*(found.get(name, ()) for name in wrote.names()))) >= FLAPS}

@@ -272,6 +272,7 @@ Index("journal_record", journal.c.crm_id, journal.c.at, journal.c.job)
 Index("journal_open", journal.c.status, journal.c.job)
 Index("journal_time", journal.c.at, journal.c.job, journal.c.status)
 Index("journal_run", journal.c.run, journal.c.job)
+Index("journal_key", journal.c.key, journal.c.at, journal.c.job)
 
 plans = Table(
     "plans",

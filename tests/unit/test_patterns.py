@@ -19,6 +19,7 @@ from reconciler.model import (
     Presence,
     Record,
     Seen,
+    Side,
     Situation,
     Span,
     Step,
@@ -28,6 +29,7 @@ from reconciler.model import (
 )
 from reconciler.patterns import (
     Judged,
+    Wrote,
     cut_series,
     double_bookings,
     duplicates,
@@ -433,10 +435,36 @@ def test_a_double_booking_is_found_exactly_when_there_is_one(slots: list[tuple[i
 # ---- flapping -------------------------------------------------------------------------------------------------------
 
 
+def wrote(content: bytes = b"a", crm_id: str | None = "1", key: str = "k", side: Side = Side.CRM) -> Wrote:
+    return Wrote(side, key, crm_id, content)
+
+
 def test_the_same_content_written_three_times_to_one_record_is_flapping() -> None:
-    writes = [("1", b"a"), ("1", b"b"), ("1", b"a"), ("2", b"a"), ("1", b"a"), ("2", b"a")]
-    assert flapping(writes) == {("1", b"a")}
-    assert flapping(writes[:4]) == set()
+    one, other = wrote(), wrote(crm_id="2", key="l")
+    done = [one, wrote(b"b"), one, other, one, other]
+    assert flapping({one, other, wrote(b"b")}, done) == {one}
+    assert flapping({one}, done[:4]) == set()
+    assert flapping({wrote(b"c")}, done) == set()
+
+
+def test_each_side_is_counted_by_itself() -> None:
+    done = [wrote(), wrote(side=Side.CALENDAR), wrote(), wrote(side=Side.CALENDAR)]
+    assert flapping({wrote(), wrote(side=Side.CALENDAR)}, done) == set()
+    assert flapping({wrote(side=Side.CALENDAR)}, [*done, wrote(side=Side.CALENDAR)]) == {wrote(side=Side.CALENDAR)}
+
+
+def test_a_record_entered_anew_is_known_by_its_key_and_one_that_was_given_another_key_by_its_id() -> None:
+    anew = [wrote(crm_id=number) for number in ("1", "2", "3")]
+    assert flapping({wrote(crm_id="4")}, anew) == {wrote(crm_id="4")}
+    rekeyed = [wrote(key=key) for key in ("k", "l", "m")]
+    assert flapping({wrote(key="n")}, rekeyed) == {wrote(key="n")}
+    assert flapping({wrote(crm_id="4", key="n")}, [*anew, *rekeyed]) == set()
+
+
+def test_a_create_counts_by_its_key_and_a_write_that_both_names_find_counts_once() -> None:
+    create = wrote(crm_id=None)
+    assert flapping({create}, [wrote(crm_id=number) for number in ("1", "2", "3")]) == {create}
+    assert flapping({wrote()}, [wrote(), wrote()]) == set()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.add_column("journal", sa.Column("approval", sa.Text(), nullable=True))
     op.create_index("journal_time", "journal", ["at", "job", "status"])
     op.create_index("journal_run", "journal", ["run", "job"])
+    op.create_index("journal_key", "journal", ["key", "at", "job"])
     for name in ("sides", "accepted_sides"):
         op.add_column("findings", sa.Column(name, sa.LargeBinary(), nullable=True))
     for name in ("accepted_until", "accepted_at"):

@@ -1,0 +1,248 @@
+"""The journal: a row for each delta of each run, written before it is sent and settled with what became of it.
+
+Its images are raw: what the written side held before, and what was meant to be there after. They are made inert where
+they are shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import and_, bindparam, insert, select, update
+
+from reconciler.model import Action, Delta, Fields, Outcome, Side, Status
+from reconciler.patterns import Wrote
+from reconciler.plan import Turns, identity
+from reconciler.store import codec
+from reconciler.store.database import batched
+from reconciler.store.schema import jobs, journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, RowMapping
+
+    from reconciler.store.state import State
+
+SENT: Final = "sent"
+"""The status of what is under way; every other one is an outcome."""
+
+STUBBORN: Final = 3
+"""Failures in a row after which a delta lets all others go first: it has had its turns."""
+
+NOT_REACHED: Final = "its run ended before its turn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A row of the journal of which nobody knows what became of it: what was meant, and where."""
+
+    number: int
+    run: str
+    action: Action
+    side: Side
+    key: str
+    crm_id: str | None
+    event: str | None
+    agent: str | None
+    calendar: int | None
+    before: Fields = field(default_factory=dict)
+    after: Fields = field(default_factory=dict)
+
+
+# ---- before ----------------------------------------------------------------------------------------------------------
+
+
+def intend(
+    connection: Connection,
+    state: State,
+    deltas: Iterable[Delta],
+    *,
+    run: str,
+    epoch: int,
+    now: datetime,
+    approved: Mapping[str, str] | None = None,
+) -> None:
+    """Write down all that is about to be sent, before any of it is. `approved` are the plans that identities come from.
+
+    The same delta can't be intended twice by one run.
+    """
+    consents = approved or {}
+    for batch in batched(deltas):
+        rows = [_row(state, delta, run, epoch, now) | {"approval": consents.get(identity(delta))} for delta in batch]
+        connection.execute(insert(journal), rows)
+
+
+def _row(state: State, delta: Delta, run: str, epoch: int, now: datetime) -> dict[str, Any]:
+    return {
+        "job": state.job,
+        "run": run,
+        "idempotency_key": _idempotency_key(state, run, delta),
+        "epoch": epoch,
+        "action": delta.action,
+        "side": delta.side,
+        "key": delta.key,
+        "crm_id": delta.crm_id,
+        "event": delta.event,
+        "agent": delta.agent,
+        "content": content(delta),
+        "before": codec.dump(dict(delta.was)),
+        "after": codec.dump(_after(delta)),
+        "status": Outcome.PLANNED,
+        "at": codec.epoch(now),
+        "calendar": delta.calendar_id,
+    }
+
+
+def _idempotency_key(state: State, run: str, delta: Delta) -> str:
+    return f"{state.job}:{run}:{identity(delta)}"
+
+
+def _after(delta: Delta) -> Fields:
+    return {"status": Status.CANCELLED.value} if delta.action is Action.CANCEL else dict(delta.want)
+
+
+def content(delta: Delta) -> bytes:
+    """Return a digest of what a delta leaves in the record, whenever it is written."""
+    return hashlib.blake2b(codec.dump([delta.action, dict(delta.want)]).encode(), digest_size=16).digest()
+
+
+def send(connection: Connection, state: State, run: str, epoch: int, delta: Delta, now: datetime) -> int | None:
+    """Note that a delta is being sent, and return its row's number; None when a newer run has taken over meanwhile.
+
+    The epoch can't rise before this transaction ends: the run that raises it finds the row.
+    """
+    newest = select(jobs.c.epoch).where(jobs.c.id == state.job).with_for_update(read=True)
+    if connection.execute(newest).scalar_one() != epoch:
+        return None
+    mine = and_(journal.c.idempotency_key == _idempotency_key(state, run, delta), journal.c.status == Outcome.PLANNED)
+    sent = {"status": SENT, "attempts": journal.c.attempts + 1, "at": codec.epoch(now)}
+    number: int | None = connection.execute(
+        update(journal).where(mine).values(sent).returning(journal.c.id)
+    ).scalar_one_or_none()
+    return number
+
+
+# ---- after -----------------------------------------------------------------------------------------------------------
+
+
+def settle(
+    connection: Connection,
+    number: int,
+    outcome: Outcome,
+    why: str,
+    *,
+    crm_id: str | None = None,
+    event: str | None = None,
+    version: str | None = None,
+) -> None:
+    """Write down what became of an intent, and which version what it wrote has since."""
+    known = {"crm_id": crm_id, "event": event, "version": version}
+    values = {"status": outcome, "why": why or None} | {name: value for name, value in known.items() if value}
+    connection.execute(update(journal).where(journal.c.id == number).values(values))
+
+
+def defer(connection: Connection, state: State, run: str, deltas: Iterable[Delta]) -> None:
+    """Write down that these deltas of a run were not sent, each with its own reason."""
+    mine = and_(journal.c.idempotency_key == bindparam("mark"), journal.c.status == Outcome.PLANNED)
+    statement = update(journal).where(mine).values(status=Outcome.DEFERRED, why=bindparam("because"))
+    for batch in batched(deltas):
+        rows = [{"mark": _idempotency_key(state, run, delta), "because": delta.why or None} for delta in batch]
+        connection.execute(statement, rows)
+
+
+def abandon(connection: Connection, state: State, epoch: int) -> int:
+    """Let what runs before `epoch` never got to wait for a later one; return how much that is."""
+    left = and_(journal.c.job == state.job, journal.c.status == Outcome.PLANNED, journal.c.epoch < epoch)
+    values = {"status": Outcome.DEFERRED, "why": NOT_REACHED}
+    return connection.execute(update(journal).where(left).values(values)).rowcount
+
+
+def unsettled(connection: Connection, state: State) -> list[Intent]:
+    """Return the intents of which it is not known what became of them, oldest first."""
+    is_open = and_(journal.c.job == state.job, journal.c.status.in_((SENT, Outcome.UNKNOWN)))
+    rows = connection.execute(select(journal).where(is_open).order_by(journal.c.id)).mappings()
+    return [_intent(row) for row in rows]
+
+
+def _intent(row: RowMapping) -> Intent:
+    return Intent(
+        number=row["id"],
+        run=row["run"],
+        action=Action(row["action"]),
+        side=Side(row["side"]),
+        key=row["key"],
+        crm_id=row["crm_id"],
+        event=row["event"],
+        agent=row["agent"],
+        calendar=row["calendar"],
+        before=_fields(row["before"]),
+        after=_fields(row["after"]),
+    )
+
+
+# ---- what it tells ---------------------------------------------------------------------------------------------------
+
+
+def turns(connection: Connection, state: State, since: datetime) -> Turns:
+    """Return whose turn comes first because it was put off, and whose last because it failed again and again."""
+    query = select(journal.c.side, journal.c.key, journal.c.status).where(
+        journal.c.job == state.job, journal.c.at >= codec.epoch(since)
+    )
+    came: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in connection.execute(query.order_by(journal.c.id)):
+        came[row.side, row.key].append(row.status)
+    failed = [str(Outcome.FAILED)] * STUBBORN
+    return Turns(
+        waiting=frozenset(mark for mark, found in came.items() if found[-1] == Outcome.DEFERRED),
+        stubborn=frozenset(mark for mark, found in came.items() if found[-STUBBORN:] == failed),
+    )
+
+
+def wrote(delta: Delta) -> Wrote:
+    """Return what a delta leaves where."""
+    return Wrote(delta.side, delta.key, delta.crm_id, content(delta))
+
+
+def writes_since(connection: Connection, state: State, since: datetime, like: Iterable[Wrote]) -> list[Wrote]:
+    """Return what we wrote since then to appointments that go by the id or the key of one in `like`, oldest first."""
+    wanted = [*like]
+    found: dict[int, Wrote] = {}
+    for batch in batched({one.crm_id for one in wanted if one.crm_id is not None}):
+        found |= _written(connection, state, since, journal.c.crm_id.in_(batch))
+    for batch in batched({one.key for one in wanted}):
+        found |= _written(connection, state, since, journal.c.key.in_(batch))
+    return [found[number] for number in sorted(found)]
+
+
+def _written(connection: Connection, state: State, since: datetime, mine: ColumnElement[bool]) -> dict[int, Wrote]:
+    recent = and_(journal.c.job == state.job, journal.c.at >= codec.epoch(since), journal.c.status == Outcome.DONE)
+    query = select(journal.c.id, journal.c.side, journal.c.key, journal.c.crm_id, journal.c.content).where(recent, mine)
+    return {row.id: Wrote(Side(row.side), row.key, row.crm_id, bytes(row.content)) for row in connection.execute(query)}
+
+
+def history(connection: Connection, state: State, key: str, crm_id: str | None) -> list[dict[str, Any]]:
+    """Return the journal of one appointment, oldest first."""
+    mine = (journal.c.key == key) if crm_id is None else (journal.c.key == key) | (journal.c.crm_id == crm_id)
+    rows = connection.execute(select(journal).where(journal.c.job == state.job, mine).order_by(journal.c.id)).mappings()
+    return _shown(rows.all())
+
+
+def _shown(rows: Sequence[RowMapping]) -> list[dict[str, Any]]:
+    return [
+        {
+            **row,
+            "at": codec.from_epoch(row["at"]),
+            "before": _fields(row["before"]),
+            "after": _fields(row["after"]),
+        }
+        for row in rows
+    ]
+
+
+def _fields(text: str | None) -> Fields:
+    return codec.fields_of(codec.load(text) or {})
