@@ -36,7 +36,7 @@ def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = l
     AccessError when a provider refuses this program as a whole: nothing is planned then.
     """
     with session(setup) as this, ExitStack() as stack:
-        consent.standing(setup, options)
+        consent.standing(setup, options, this)
         setup = stack.enter_context(_apart(setup, options, this))
         shape = look_at_crm(setup, options, this)
         _observe_calendars(setup, options, this, shape, progress)

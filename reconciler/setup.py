@@ -13,13 +13,14 @@ from reconciler import normalise
 from reconciler.judgement import Rulings
 from reconciler.model import Window
 from reconciler.normalise import Terms
+from reconciler.sources import claims
 from reconciler.store.state import State
 
 if TYPE_CHECKING:
     from reconciler.agents import Directory
     from reconciler.config import Job
     from reconciler.crm import Reader, Writer
-    from reconciler.model import Shape
+    from reconciler.model import Calendar, Shape
     from reconciler.sources import CalendarWriter, Source
 
 
@@ -95,7 +96,11 @@ class Setup:
             salt=self.state.salt,
             titles={str(rule): rule.matches_title for rule in policy.relevant if rule.word == "title"},
             record_per_agent=self.job.crm.record_per == "agent",
+            is_own=self._is_own,
         )
+
+    def _is_own(self, calendar: Calendar, crm_id: str, claimed: str) -> bool:
+        return claimed in claims.claim(self.job.name, calendar, crm_id).ids()
 
     def __enter__(self) -> Self:
         return self
@@ -114,11 +119,13 @@ class Setup:
 class Options:
     """What was asked of one run.
 
-    `approve` consents to a stored plan at once. `ruling` has the last word on each judged pair: what a person settles
-    by a command of its own is an ordinary run with such a ruling.
+    `approve` consents to a stored plan at once: `who` does, from `origin` (user, host, pod). `ruling` has the last word
+    on each judged pair: what a person settles by a command of its own is an ordinary run with such a ruling.
     """
 
     full: bool = False
     only: frozenset[str] | None = None
     approve: str | None = None
+    who: str = ""
+    origin: str = ""
     ruling: Rulings | None = None

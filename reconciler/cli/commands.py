@@ -11,7 +11,7 @@ from reconciler.cli import later, screen
 from reconciler.cli.world import Call, Common, Format
 
 COMMON: Final = "Every command also takes --format text|json, --verbose/-v, --quiet/-q and --mask."
-NAMES: Final = ("run", "check", "explain", "status", "demo", "state", "generate", *later.COMMANDS)
+NAMES: Final = ("run", "approve", "check", "explain", "status", "demo", "state", "generate", *later.COMMANDS)
 NOT_HERE: Final = 2
 
 JobArgument = Annotated[
@@ -94,6 +94,26 @@ def run(  # noqa: PLR0913  # one parameter for each option: that is how typer re
         exit_code=exit_code,
     )
     return running.run(context.obj, job, asked)
+
+
+@app.command(epilog=COMMON)
+def approve(
+    context: typer.Context,
+    digest: Annotated[
+        str, typer.Argument(metavar="DIGEST", help="Of the plan, as a refusal prints it: 12 digits or more.")
+    ],
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who consents.")],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why it is right.")],
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="TIME", help="How long it counts: 90m, 24h, 7d.")
+    ] = "24h",
+    job: JobOption = None,
+) -> int:
+    """Consent to a plan that was refused or withheld; the next run uses it, once."""
+    from reconciler.cli import approving
+
+    return approving.approve(context.obj, approving.Asked(digest=digest, by=by, why=why, expires=expires), job)
 
 
 @app.command(epilog=COMMON)

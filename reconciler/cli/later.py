@@ -21,11 +21,6 @@ COMMANDS: Final[dict[str, Later]] = {
         "Read the calendars only, shared among many workers.",
         "`reconcile run` reads and compares in one process.",
     ),
-    "approve": Later(
-        "DIGEST --by NAME --why TEXT [--expires 24h] [--job JOB]",
-        "Consent to a refused plan; the next run applies it.",
-        "`reconcile run JOB --approve DIGEST` consents and applies at once.",
-    ),
     "report": Later(
         "[JOB] [--run ID] [--since T] [--html F] [--csv F] [--xlsx F] [--json F] [--send [--urgent] [--again]]",
         "Write or mail the discrepancy report.",

@@ -60,19 +60,19 @@ def _result(call: Call, named: Named, asked: Asked) -> tuple[Result, Look]:
 
     began = time.monotonic()
     with assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=asked.dry_run) as setup:
-        options = _options(setup, asked)
+        options = _options(call, setup, asked)
         with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
             result = run_job(setup, options, progress)
     logs.log_run(result, time.monotonic() - began)
     return for_people(result, setup, call.common), look_of(setup, named.word)
 
 
-def _options(setup: Setup, asked: Asked) -> Options:
+def _options(call: Call, setup: Setup, asked: Asked) -> Options:
     """Turn names into agents. Raises UsageError for one that this job does not know."""
     from reconciler.setup import Options
 
     if not asked.only:
-        return Options(full=asked.full, approve=asked.approve)
+        return _by_whom(call, Options(full=asked.full, approve=asked.approve))
     found = {name: setup.directory.agent_of(name) for name in asked.only}
     unknown = [name for name, agent in found.items() if agent is None]
     if unknown:
@@ -80,7 +80,16 @@ def _options(setup: Setup, asked: Asked) -> Options:
         what = "names no agent of this job" if len(unknown) == 1 else "name no agents of this job"
         raise UsageError(str(Problem("--only", f"{', '.join(unknown)} {what}", f"agents: {known}")))
     only = frozenset(agent.email for agent in found.values() if agent)
-    return Options(full=asked.full, only=only, approve=asked.approve)
+    return _by_whom(call, Options(full=asked.full, only=only, approve=asked.approve))
+
+
+def _by_whom(call: Call, options: Options) -> Options:
+    """Add who consents, and from where, to options that carry consent."""
+    if options.approve is None:
+        return options
+    from reconciler.cli.origin import origin, who
+
+    return replace(options, approve=options.approve.lower(), who=who(), origin=origin(call.world.environ))
 
 
 def for_people(result: Result, setup: Setup, common: Common) -> Result:

@@ -1,0 +1,33 @@
+"""Who asks, and from where: the account of this process, its machine, and its pod where there is one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from reconciler import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LONG: Final = 80
+
+
+def who() -> str:
+    """Return the account that this process runs as, by the system's word and not by the environment's."""
+    import pwd
+
+    try:
+        return text.line(pwd.getpwuid(os.getuid()).pw_name, _LONG)
+    except KeyError:  # containers run as numbers that no file names
+        return f"uid {os.getuid()}"
+
+
+def origin(environ: Mapping[str, str]) -> str:
+    """Say from where: `user ann, host desk7`, and the pod where the environment names one."""
+    import socket
+
+    host = environ.get("HOSTNAME") or socket.gethostname()
+    pod = environ.get("POD_NAME")
+    said = [f"user {who()}", f"host {text.line(host, _LONG)}", *([f"pod {text.line(pod, _LONG)}"] if pod else [])]
+    return ", ".join(said)
