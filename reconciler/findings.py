@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from reconciler import decide, normalise, patterns, sides, text
+from reconciler import decide, deltas, normalise, patterns, sides, text
+from reconciler.deltas import Context, ends_at, inert, key_of
 from reconciler.model import (
     Absence,
     Action,
@@ -36,6 +37,21 @@ from reconciler.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+__all__ = [
+    "QUIET",
+    "SEVERITY",
+    "SOON",
+    "Context",
+    "Outlook",
+    "ends_at",
+    "finding_key",
+    "inert",
+    "key_of",
+    "kind_of",
+    "outlook",
+    "severity_at",
+]
 
 SOON = timedelta(hours=2)
 """What starts within this time is fixed and reported as critical."""
@@ -82,23 +98,7 @@ _UNSEEN = "the calendar was read whole and does not show it; that alone is no ev
 _LEFT = "the event lies outside what is read now, and the record says something else"
 _WAITS = "pending: it changed a moment ago and is left to the live integration until it settles"
 
-_SHOWN = 20
-"""Addresses of one field that are shown; nobody reads more."""
-
 _NOT_URGENT = {Kind.FIELD_DRIFT, Kind.ALL_DAY_OFF_BY_ONE, Kind.QUARANTINED}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What turns a verdict into something to do: the time, what policy allows, and what the CRM can."""
-
-    now: datetime
-    allow: frozenset[Action]
-    can: frozenset[Action]
-    compare: tuple[str, ...]
-    mapped: frozenset[str]
-    remove: Action = Action.CANCEL
-    origin: str | None = None  # how the CRM names us, where rows name their writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,141 +143,24 @@ def outlook(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
 
 
 def _proposed(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
-    """Turn what the table wants written into a delta, or say why it stays a finding."""
-    verdict = _with_owner_checked(pair, verdict)
-    if (why := _for_a_person(pair, verdict, context)) is not None:
-        return Outlook("human", (_finding(pair, verdict, context, _names(pair, verdict), Remedy.HUMAN, why),))
-    action = _action(verdict, context)
-    held = _not_allowed(action, verdict, context)
-    remedy = Remedy.HOLD if held else Remedy.FIX
+    """Turn what the table wants written into deltas, or say why it stays a finding."""
+    verdict, why = deltas.fit(pair, verdict, context)
     names = _names(pair, verdict)
-    finding = _finding(pair, verdict, context, names, remedy, held)
+    if why is not None:
+        return Outlook("human", (_finding(pair, verdict, context, names, Remedy.HUMAN, why),))
+    sides_written = deltas.sides_of(verdict)
+    actions = {side: deltas.action_of(verdict, side, context) for side in sides_written}
+    held = {side: deltas.not_allowed(actions[side], side, verdict, context) for side in sides_written}
+    is_held = all(held.values())
+    remedy, said = (Remedy.HOLD, next(iter(held.values()))) if is_held else (Remedy.FIX, "")
+    finding = _finding(pair, verdict, context, names, remedy, said)
     found = _merged((finding, *_all_findings(pair, verdict, context)))
-    delta = _delta(pair, verdict, action, finding, context)
-    if held:
-        return Outlook("held", found, replace(delta, outcome=Outcome.HELD, why=held))
-    return Outlook(action.value, found, delta)
+    meant = [_planned(deltas.delta_of(pair, verdict, side, finding, context), held[side]) for side in sides_written]
+    return Outlook("held" if is_held else meant[0].action.value, found, *meant)
 
 
-def _with_owner_checked(pair: Pair, verdict: Verdict) -> Verdict:
-    """Leave a change of owner to a person unless the event's agent is a plain active one."""
-    agent = pair.calendar.agent if pair.calendar else None
-    plain = agent is not None and agent.role is Role.AGENT and agent.state is AgentState.ACTIVE
-    if plain or "agent" not in verdict.to_crm:
-        return verdict
-    others = tuple(name for name in verdict.to_crm if name != "agent")
-    return replace(verdict, to_crm=others, foreign=("agent", *verdict.foreign))
-
-
-def _for_a_person(pair: Pair, verdict: Verdict, context: Context) -> str | None:
-    """Return why nothing is written although the table would: it is over, private, or on the calendar's side."""
-    reasons = (
-        (_ended(pair, verdict, context), "it has ended; what is past is reported, never written"),
-        (_has_left(pair), "this agent has left: what is theirs is frozen until a person decides"),
-        (_copies_private(pair, verdict), "a private event is never copied: enter it by hand if it is an appointment"),
-        (verdict.side is Side.CALENDAR or bool(verdict.to_calendar), "writing to calendars is not possible yet"),
-        (verdict.step is Step.UPDATE and not verdict.to_crm, "its calendar's owner can't own records"),
-    )
-    return next((why for holds, why in reasons if holds), None)
-
-
-def _has_left(pair: Pair) -> bool:
-    return pair.calendar is not None and pair.calendar.agent.state is AgentState.LEFT
-
-
-def _copies_private(pair: Pair, verdict: Verdict) -> bool:
-    return verdict.step is Step.CREATE and pair.seen is not None and pair.seen.private
-
-
-def _ended(pair: Pair, verdict: Verdict, context: Context) -> bool:
-    """Tell whether all there is has ended: what the calendar shows and, for a change, what the CRM holds."""
-    sides = [pair.seen.fields if pair.seen else None, pair.record.fields if pair.record else None]
-    if verdict.step is Step.REMOVE and pair.record:
-        sides = [pair.record.fields]
-    ends = [end for fields in sides if fields and (end := ends_at(fields)) is not None]
-    return bool(ends) and max(ends) <= context.now
-
-
-def ends_at(fields: Fields) -> datetime | None:
-    """Return when what these fields say is over; None where they do not say."""
-    end = fields.get("end") or fields.get("start")
-    if not isinstance(end, str):
-        return None
-    if len(end) == len("2026-11-24"):  # an all-day end is over when it is over everywhere
-        return datetime.fromisoformat(end).replace(tzinfo=UTC) + timedelta(hours=12)
-    return patterns.instant(end)
-
-
-def _action(verdict: Verdict, context: Context) -> Action:
-    match verdict.step:
-        case Step.CREATE:
-            return Action.CREATE
-        case Step.REMOVE:
-            impossible = context.remove is Action.CANCEL and Action.CANCEL not in context.can
-            return Action.DELETE if impossible else context.remove
-        case _:
-            return Action.UPDATE
-
-
-def _not_allowed(action: Action, verdict: Verdict, context: Context) -> str:
-    if action not in context.allow:
-        return f'held: [policy].allow does not include "{action}"'
-    if action not in context.can:
-        return f"held: this CRM can't {action} records"
-    if verdict.situation is Situation.REOPENED and Action.CANCEL not in context.allow:
-        return 'held: [policy].allow does not include "cancel", so reopening is left to a person'
-    return ""
-
-
-def _delta(pair: Pair, verdict: Verdict, action: Action, finding: Finding, context: Context) -> Delta:
-    seen, record = pair.seen, pair.record
-    want = _want(pair, verdict, action, context)
-    return Delta(
-        action=action,
-        side=Side.CRM,
-        key=_key(pair),
-        kind=finding.kind,
-        severity=finding.severity,
-        agent=finding.agent,
-        event=finding.event,
-        calendar_id=pair.calendar_id,
-        meeting=seen.meeting if seen else pair.link.meeting if pair.link else "",
-        crm_id=record.id if record and action is not Action.CREATE else None,
-        version=record.version if record and action is not Action.CREATE else None,
-        want=want,
-        fields=_changes(action, want, record),
-        start=finding.start or "",
-        seen_digest=seen.digest if seen else b"",
-        finding=finding.key,
-    )
-
-
-def _want(pair: Pair, verdict: Verdict, action: Action, context: Context) -> dict[str, Value]:
-    if pair.seen is None or action in {Action.CANCEL, Action.DELETE}:
-        return {}
-    fields = pair.seen.fields
-    if action is Action.CREATE:
-        return {name: value for name, value in fields.items() if name in context.mapped | {"agent"}}
-    names = set(verdict.to_crm)
-    if names & {"start", "end", "all_day"}:  # times are written together, or half a move could be kept
-        names |= {"start", "end", "all_day"} & context.mapped
-    return {name: fields[name] for name in sorted(names) if name in fields}
-
-
-def _changes(action: Action, want: Fields, record: Record | None) -> dict[str, Change]:
-    before: Fields = record.fields if record else {}
-    if action in {Action.CANCEL, Action.DELETE}:
-        after = Status.CANCELLED.value if action is Action.CANCEL else None
-        return {"status": (before.get("status"), after)}
-    if action is Action.CREATE:
-        return {name: (None, inert(value)) for name, value in want.items()}
-    presence = record.presence if record else Presence.ABSENT
-    was = {**before, "status": Status.CANCELLED.value} if presence is Presence.CANCELLED else before
-    return {
-        name: (inert(was.get(name)), inert(value))
-        for name, value in want.items()
-        if not normalise.same(name, value, was.get(name))
-    }
+def _planned(delta: Delta, held: str) -> Delta:
+    return replace(delta, outcome=Outcome.HELD, why=held) if held else delta
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
@@ -307,7 +190,7 @@ def _names(pair: Pair, verdict: Verdict) -> tuple[str, ...]:
     """Return the fields a verdict is about."""
     if pair.seen is None or pair.record is None:
         return ()
-    return verdict.to_crm or verdict.to_calendar or verdict.foreign or verdict.conflicts
+    return (*verdict.to_crm, *verdict.to_calendar) or verdict.foreign or verdict.conflicts
 
 
 def _finding(
@@ -331,7 +214,7 @@ def _finding(
         agent=_agent(pair),
         event=seen.event if seen else None,
         crm_id=record.id if record else pair.candidates[0] if len(pair.candidates) == 1 else None,
-        fields=_differences(seen, record, names),
+        fields=_differences(seen, record, names, verdict.to_calendar),
         start=_start(pair),
         tier=pair.tier,
         sides=sides.sides(seen, record, context.compare),
@@ -393,7 +276,7 @@ def severity_at(kind: Kind, start: str | None, now: datetime) -> Severity:
 
 def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     """Say why a pair is left alone. What a calendar or a group is held for is said once, for all of it."""
-    if set(pair.holds) & _SAID_ELSEWHERE or (verdict.reason == "unseen" and _ended(pair, verdict, context)):
+    if set(pair.holds) & _SAID_ELSEWHERE or (verdict.reason == "unseen" and deltas.is_over(pair, verdict, context)):
         return Outlook("held")  # feeds drop what is past: of that, being unseen tells nothing
     names = _apart(pair, context)
     if (known := _hold_kind(pair, verdict, names, context)) is not None:
@@ -426,13 +309,13 @@ def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...], context: Co
 def _flapping(pair: Pair, names: tuple[str, ...], context: Context) -> str:
     """Say who undoes what we write, as far as the CRM tells, and how a person ends it."""
     origin = pair.record.origin if pair.record else None
-    other = f"{text.line(origin, 40)} (whom the CRM names as its writer)" if origin else ""
-    who = other if other and origin != context.origin else "something"
+    is_other = origin is not None and origin != context.origin
+    other = f" (the CRM names {text.line(origin or '', 40)} as the record's writer)" if is_other else ""
     kind = _apparent_kind(pair, names)
     key = finding_key(kind, _subject(pair, kind))
     return (
-        f"we wrote this three times in seven days and {who} undoes it: it is not written again before that ends; "
-        f"`reconcile resolve {key} --take calendar` (or crm) or `reconcile accept {key}` settles it"
+        f"we wrote this three times in seven days and something undoes it{other}: it is not written again until that "
+        f"ends; `reconcile resolve {key} --take calendar` (or crm) or `reconcile accept {key}` settles it"
     )
 
 
@@ -478,20 +361,11 @@ def _agent(pair: Pair) -> str | None:
     return agent if isinstance(agent, str) else None
 
 
-def _key(pair: Pair) -> str:
-    """Return the name of a pair that stays the same over runs: the source key, else the record's."""
-    if pair.seen and pair.seen.keys:
-        return pair.seen.keys[0]
-    if pair.record:
-        return pair.record.key or f"crm:{pair.record.id}"
-    return pair.link.meeting if pair.link else pair.seen.event if pair.seen else ""
-
-
 def _subject(pair: Pair, kind: Kind) -> str:
     """Return what a finding is about. Events that are ambiguous may share their key, so each goes by its own place."""
     if kind is Kind.AMBIGUOUS and pair.seen is not None and pair.calendar is not None:
         return f"{pair.calendar.source}:{pair.calendar.agent.email}:{pair.calendar.name}:{pair.seen.event}"
-    return _key(pair)
+    return key_of(pair)
 
 
 def _start(pair: Pair) -> str | None:
@@ -502,15 +376,11 @@ def _start(pair: Pair) -> str | None:
     return None
 
 
-def _differences(seen: Seen | None, record: Record | None, names: Iterable[str]) -> dict[str, Change]:
-    """Return (CRM, calendar) for each name: before and after, seen from the CRM."""
+def _differences(
+    seen: Seen | None, record: Record | None, names: Iterable[str], to_calendar: tuple[str, ...]
+) -> dict[str, Change]:
+    """Return (before, after) for each name: (CRM, calendar), or the other way round for what the calendar is given."""
     ours: Fields = seen.fields if seen else {}
     theirs: Fields = record.fields if record else {}
-    return {name: (inert(theirs.get(name)), inert(ours.get(name))) for name in names}
-
-
-def inert(value: Value) -> Value:
-    """Return a value as it may be shown: bounded, and without anything that a terminal or a mail would obey."""
-    if isinstance(value, tuple):
-        return tuple(text.line(item) for item in value[:_SHOWN])
-    return text.line(value) if isinstance(value, str) else value
+    both = {name: (inert(theirs.get(name)), inert(ours.get(name))) for name in names}
+    return {name: change[::-1] if name in to_calendar else change for name, change in both.items()}
