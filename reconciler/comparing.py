@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from reconciler import groups, guard, judge
+from reconciler import groups, guard, holding, judge
 from reconciler.agreement import Agreed
 from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError
@@ -18,6 +18,7 @@ from reconciler.store import compare, ledger, mirror
 from reconciler.store.compare import Scope
 
 if TYPE_CHECKING:
+    from reconciler.holding import Held
     from reconciler.model import Record
     from reconciler.observe import Observed
     from reconciler.session import Session
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Judgement | None:
     """Compare both sides; None when the CRM fails while records are looked up."""
     world = world_of(setup, this.observed, this.now, shape)
+    with setup.state.begin() as connection:
+        held = holding.held(connection, setup.state, world.rules.compare)
     try:
         with setup.state.reading() as connection:
             found = judge.judge(
@@ -35,13 +38,15 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
                 world,
                 agree=_agree(setup),
                 fetch=_fetch(setup, world),
-                rulings=_rulings(options),
+                rulings=_rulings(options, held),
             )
     except CrmUnreachableError as error:
         this.blindness = unreachable(error)
         return None
     with setup.state.begin() as connection:
         mirror.read_whole_next(connection, found.reread)
+        if not setup.is_dry:
+            holding.let_go(connection, setup.state, world.scope, held)
     for each in this.observed:
         found.findings += reading_findings(each, this.now)
     found.findings += _left_behind(setup, world)
@@ -49,12 +54,12 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
     return found
 
 
-def _rulings(options: Options) -> Rulings:
+def _rulings(options: Options, held: Held) -> Rulings:
     """Return what has a say on judged pairs: what people hold and accept, and last what this command was asked."""
 
     def rulings(bench: Bench) -> Ruling:
         asked = (options.ruling or no_ruling)(bench)
-        return in_turn(asked)
+        return in_turn(held.rule, asked)
 
     return rulings
 

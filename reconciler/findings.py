@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import decide, deltas, normalise, patterns, sides, text
 from reconciler.deltas import Context, ends_at, inert, key_of
 from reconciler.model import (
     Absence,
-    Action,
-    AgentState,
     Change,
     Delta,
     Fields,
@@ -24,14 +22,10 @@ from reconciler.model import (
     Presence,
     Record,
     Remedy,
-    Role,
     Seen,
     Severity,
-    Side,
     Situation,
-    Status,
     Step,
-    Value,
     Verdict,
 )
 
@@ -106,7 +100,7 @@ class Outlook:
     """What one pair comes to: its findings, its delta if there is one, and the bucket both sides are counted in.
 
     `beside` is a second delta, to the calendar: where each side moved other fields, both are written. `pending` says
-    that it is merely young: the live integration may be about to bring it.
+    that it is merely young: the live integration may be about to bring it; `accepted`, that people know all of it.
     """
 
     bucket: str
@@ -114,6 +108,7 @@ class Outlook:
     delta: Delta | None = None
     beside: Delta | None = None
     pending: bool = False
+    accepted: bool = False
 
     @property
     def deltas(self) -> tuple[Delta, ...]:
@@ -156,7 +151,8 @@ def _proposed(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     finding = _finding(pair, verdict, context, names, remedy, said)
     found = _merged((finding, *_all_findings(pair, verdict, context)))
     meant = [_planned(deltas.delta_of(pair, verdict, side, finding, context), held[side]) for side in sides_written]
-    return Outlook("held" if is_held else meant[0].action.value, found, *meant)
+    bucket = "held" if is_held else meant[0].action.value
+    return Outlook(bucket, found, delta=meant[0], beside=meant[1] if len(meant) > 1 else None)
 
 
 def _planned(delta: Delta, held: str) -> Delta:

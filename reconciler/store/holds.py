@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from reconciler.model import Presence
-from reconciler.sides import sides
 from reconciler.store import codec, compare, records
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import holds
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from reconciler.model import Record
+    from reconciler.model import Record, Seen
     from reconciler.store.compare import Scope
     from reconciler.store.state import State
 
@@ -60,14 +59,17 @@ def release(connection: Connection, state: State, keys: Iterable[str]) -> int:
     return found
 
 
-def stand(connection: Connection, state: State, scope: Scope, key: str, compared: tuple[str, ...]) -> bytes:
-    """Return how both sides of a pair stand, as the next comparison will see them."""
-    sighting = compare.one_event(connection, state, key=key)
-    link = compare.one_link(connection, state, scope, event=sighting.seen.event) if sighting else None
+def pair_of(
+    connection: Connection, state: State, scope: Scope, key: str, crm_id: str | None = None
+) -> tuple[Seen | None, Record | None]:
+    """Return both sides of a pair as the next comparison will find them: by its record's link, else by its key."""
+    link = compare.one_link(connection, state, scope, crm_id=crm_id) if crm_id is not None else None
+    sighting = None if link else compare.one_event(connection, state, key=key)
+    if sighting is not None:
+        link = compare.one_link(connection, state, scope, event=sighting.seen.event)
     if link is not None:
-        seen = link.sighting.seen if link.sighting else None
-        return sides(seen, link.holding.record if link.holding else None, compared)
-    return sides(sighting.seen if sighting else None, _record(connection, state, scope, key), compared)
+        return (link.sighting.seen if link.sighting else None, link.holding.record if link.holding else None)
+    return (sighting.seen if sighting else None, _record(connection, state, scope, key))
 
 
 def _record(connection: Connection, state: State, scope: Scope, key: str) -> Record | None:
