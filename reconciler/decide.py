@@ -63,8 +63,8 @@ def decide(pair: Pair, rules: Rules) -> Verdict:
 
 def _table(pair: Pair, rules: Rules) -> Verdict:
     seen, record, link = pair.seen, pair.record, pair.link
-    if seen is not None and _is_live(seen):
-        return _live(seen, record, link, rules)
+    if seen is not None and is_live(seen):
+        return _live(pair, seen, rules)
     if record is None or record.presence is not Presence.LIVE:
         return _over(seen, link)
     if record.problem:
@@ -76,7 +76,7 @@ def _table(pair: Pair, rules: Rules) -> Verdict:
     return _not_live(seen, record, link, rules)
 
 
-def _is_live(seen: Seen) -> bool:
+def is_live(seen: Seen) -> bool:
     """Tell whether the calendar shows an appointment; of an irrelevant event nothing is known to compare."""
     return seen.absence is None and not seen.declined and seen.relevance is not None
 
@@ -84,9 +84,10 @@ def _is_live(seen: Seen) -> bool:
 # ---- alive in the calendar ------------------------------------------------------------------------------------------
 
 
-def _live(seen: Seen, record: Record | None, link: Link | None, rules: Rules) -> Verdict:
+def _live(pair: Pair, seen: Seen, rules: Rules) -> Verdict:
+    record, link = pair.record, pair.link
     if record is None or record.presence is Presence.ABSENT:
-        return _absent_in_crm(record, link, rules)
+        return _absent_in_crm(pair, rules)
     if record.problem:
         return QUARANTINED
     if record.presence is Presence.CANCELLED:
@@ -156,7 +157,7 @@ def _differ(apart: dict[str, _Moved], seen: Seen, record: Record, rules: Rules) 
     crm = by[_Moved.CRM] + (by[_Moved.NEVER] if first is Side.CRM else ())
     conflicts = by[_Moved.BOTH]
     to_crm = calendar if rules.direction is not Direction.CRM_TO_CALENDAR and not record.closed else ()
-    to_calendar = crm if rules.direction is not Direction.CALENDAR_TO_CRM else ()
+    to_calendar = crm if rules.direction is not Direction.CALENDAR_TO_CRM and not record.closed else ()
     return Verdict(
         _situation(by),
         Step.UPDATE if to_crm or to_calendar else Step.CONFLICT if conflicts else Step.FINDING,
@@ -231,14 +232,14 @@ def _reopened(seen: Seen, record: Record, link: Link, rules: Rules) -> Verdict:
     )
 
 
-def _absent_in_crm(record: Record | None, link: Link | None, rules: Rules) -> Verdict:
-    if link is None:
+def _absent_in_crm(pair: Pair, rules: Rules) -> Verdict:
+    if pair.link is None:
         step = Step.FINDING if rules.direction is Direction.CRM_TO_CALENDAR else Step.CREATE
         side = Side.CRM if step is Step.CREATE else None
         return Verdict(Situation.NEW_IN_CALENDAR, step, side, reason="the CRM has no record of it")
     if rules.direction is Direction.CALENDAR_TO_CRM:
         return Verdict(Situation.REMOVED_FROM_CRM, Step.FINDING, reason="the record was removed from the CRM")
-    if record is None:  # a snapshot that lacks it is no evidence; a record that says it is deleted is
+    if pair.record is None and not pair.is_gone:  # a snapshot that lacks it is no evidence
         reason = "the CRM does not show its record any more; that alone is no evidence"
         return Verdict(Situation.REMOVED_FROM_CRM, Step.FINDING, reason=reason)
     return Verdict(Situation.REMOVED_FROM_CRM, Step.REMOVE, Side.CALENDAR, reason="the record was removed from the CRM")

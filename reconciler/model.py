@@ -617,6 +617,9 @@ class Outcome(StrEnum):
 
 Change: TypeAlias = tuple[Value, Value]
 
+WRITABLE = frozenset({"start", "end", "all_day", "title", "location", "status"})
+"""The fields of an event that may be written. Who attends is never one of them: people would be told, or not told."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -634,6 +637,22 @@ class Finding:
     start: str | None = None
     tier: Tier | None = None
     sides: bytes = b""  # how both sides stand: what a person accepts, and until when that holds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """A person's word that a finding is known, as both `sides` stood then; None once it has lapsed."""
+
+    by: str
+    why: str
+    at: datetime
+    until: datetime  # midnight after the last day, UTC
+    sides: bytes | None = None
+
+    @property
+    def last_day(self) -> date:
+        """Return the last day that it is meant for."""
+        return (self.until - timedelta(seconds=1)).date()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -679,6 +698,18 @@ class Violation:
     why: str
     agent: str | None = None
     action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What waits for a person's consent: the digest to name it by, and how much it is.
+
+    `released` are the calendars among it that the job file no longer names.
+    """
+
+    digest: str
+    count: int
+    released: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from reconciler.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-VERSION = 1
+VERSION = 2
 """Of the normaliser. Digests made by another version are recomputed, never compared."""
 
 SCHEDULERS = ("acuity:", "calendly:")
@@ -51,7 +51,8 @@ class Terms:
 
     `relevant` holds the rules that need no code (`client`, `linked`, ...), `titles` the compiled `title:` rules.
     `people` maps every known address of the brokerage to its agent. `salt` keys the digests of what is not stored.
-    `contact_known` and `key_known` ask the last CRM snapshot.
+    `contact_known` and `key_known` ask the last CRM snapshot. `is_own` tells whether a claim that an event carries, on
+    this calendar and for the record it names, is this job's.
     """
 
     compare: tuple[str, ...]
@@ -64,6 +65,7 @@ class Terms:
     record_per_agent: bool = False
     contact_known: Callable[[str], bool] = lambda _: False
     key_known: Callable[[str], bool] = lambda _: False
+    is_own: Callable[[Calendar, str, str], bool] = lambda _calendar, _record, _claim: False
 
     @property
     def fingerprint(self) -> str:
@@ -238,9 +240,22 @@ def relevance(event: Event, calendar: Calendar, terms: Terms) -> str | None:
         return None
     if "linked" in terms.relevant and any(terms.key_known(key) for key in own_keys(event, calendar, terms)):
         return "linked"
+    if _is_made(event):  # from a record of a CRM: of ours, or of one that is no business of this job
+        return "linked" if made_for(event, calendar, terms) is not None else None
     if _is_noise(event):
         return None
     return next((rule for rule, holds in _rules(event, calendar, terms) if holds()), None)
+
+
+def _is_made(event: Event) -> bool:
+    """Tell whether a job of this program made `event`. A copy that a person made of it carries its claim, too."""
+    return bool(event.claim) and event.claim in {event.id, event.series}
+
+
+def made_for(event: Event, calendar: Calendar, terms: Terms) -> str | None:
+    """Return the CRM record that this job made `event` for; None for any other event."""
+    own = _is_made(event) and terms.is_own(calendar, event.claimed, event.claim)
+    return event.claimed if own else None
 
 
 def _is_noise(event: Event) -> bool:
@@ -295,7 +310,19 @@ def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: 
         busy=event.busy and event.status is Status.CONFIRMED and event.response is not Response.DECLINED,
         modified=event.modified,
         absence=absence,
+        etag=event.etag,
+        guests=_guests(event, calendar),
+        claim=made_for(event, calendar, terms),
     )
+
+
+def _guests(event: Event, calendar: Calendar) -> int:
+    """Count who has to do with `event` beside the calendar's owner, rooms included; of a private one, whether any."""
+    own = {calendar.agent.email, *calendar.agent.aliases, calendar.name}
+    organizer = {event.organizer} if event.organizer else set()
+    others = len(({attendee.email for attendee in event.attendees} | organizer) - own)
+    others = max(others, int(event.attendees_omitted))
+    return min(others, 1) if event.private else others
 
 
 def _organizer(event: Event, terms: Terms) -> str | None:

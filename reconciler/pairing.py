@@ -28,6 +28,7 @@ def judged_link(unequal: compare.Unequal, sighting: Sighting | None, world: Worl
         record=unequal.holding.record if unequal.holding else None,
         link=unequal.link,
         tier=Tier.LINK,
+        is_gone=unequal.holding is None,  # what links name and no snapshot shows was looked up by id (`observe_crm`)
     )
     pair = replace(pair, holds=holds(pair, world))
     event = sighting is not None and sighting.in_scope and not is_blind(sighting.calendar, world)

@@ -106,10 +106,6 @@ class Caps:
 
 # ---- writing --------------------------------------------------------------------------------------------------------
 
-WRITABLE = frozenset({"start", "end", "all_day", "title", "location", "status"})
-"""The fields of an event that may be written. Who attends is never one of them: people would be told, or not told."""
-
-
 @dataclass(frozen=True, slots=True)
 class Wrote:
     """What became of one write: the event as the calendar keeps it where that is known, and a sentence otherwise.
@@ -156,6 +152,13 @@ class CalendarWriter(Protocol):
 
         None is no evidence: nothing is there, nothing that may be seen, or nothing of ours. Raises ProviderError,
         PostponedError and AccessError.
+        """
+        ...
+
+    def refusal(self, calendar: Calendar) -> str:
+        """Return why nothing can be written to a calendar, a clause; empty where nothing is known against it.
+
+        Asked with what it is written with, and nothing is written. Raises as `find` does.
         """
         ...
 

@@ -184,6 +184,7 @@ def event_of(item: Item, reading: Reading) -> Event:
     attendees, response = _attendees(item, reading)
     organizer = _organizer(item, reading)
     private = word(item, "visibility") not in _SHOWN
+    mark = _private_properties(item)
     return Event(
         id=occurrence_key(*exception) if exception else id_of(item),
         uid=vevent.bounded_uid(string(item, "iCalUID")[: vevent.ID_LIMIT * 2], string(item, "iCalUID")),
@@ -203,7 +204,14 @@ def event_of(item: Item, reading: Reading) -> Event:
         modified=_stamp(item),
         etag=exact(item, "etag"),
         attendees_omitted=flag(item, "attendeesOmitted"),
+        claim=string(mark, "crmClaim")[: vevent.ID_LIMIT],
+        claimed=string(mark, "crmId")[: vevent.ID_LIMIT],
     )
+
+
+def _private_properties(item: Item) -> Item:
+    """Return what is written into this calendar's own copy alone: only who may write the calendar can do that."""
+    return child(child(item, "extendedProperties"), "private")
 
 
 def tombstone_of(item: Item) -> Tombstone:
@@ -243,7 +251,7 @@ def _attendee(entry: Item) -> Attendee:
 
 def _scheduler_key(item: Item, organizer: str | None, reading: Reading) -> str | None:
     """Return a booking tool's key: from private properties, or from the text of an event that the agent organizes."""
-    private = child(child(item, "extendedProperties"), "private")
+    private = _private_properties(item)
     written = [string(private, name) for name in sorted(private)[:PROPERTIES]]
     if organizer in reading.own:
         written += [string(item, "description"), string(item, "location"), string(child(item, "source"), "url")]

@@ -8,8 +8,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 from reconciler import text
-from reconciler.model import Event, Fields, Span, Status, Value, rfc3339
-from reconciler.sources import WRITABLE
+from reconciler.model import WRITABLE, Event, Fields, Span, Status, Value, rfc3339
 
 RECURRING = "it belongs to a recurring event, which only people change"
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model import Agent, Calendar, Fields, Status, rfc3339
-from reconciler.sources import WRITABLE
+from reconciler.model import WRITABLE, Agent, Calendar, Fields, Status, rfc3339
 from reconciler.sources.claims import Claim
 from reconciler.sources.google_bodies import changed, new, readable, refusal
 from reconciler.sources.google_claims import is_ours

@@ -126,6 +126,7 @@ def test_every_field_that_matters_is_read_and_all_others_are_harmless() -> None:
         scheduler_key="acuity:123456",
         modified=datetime(2026, 11, 19, 16, 42, 22, tzinfo=UTC),
         etag='"3401864245358000"',
+        claimed="17",
     )
 
 
