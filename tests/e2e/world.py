@@ -106,6 +106,7 @@ class World:
     limits: str = ""
     section: str = ""
     crm: str = ""
+    unmapped: tuple[str, ...] = ()  # columns that the job file does not name
     absence: str = "report"
     now: datetime = NOW
     ticks: timedelta = timedelta()  # by how much the clock moves each time somebody looks
@@ -165,18 +166,18 @@ class World:
             f'path = "{self.file(agent).name}"\nabsence = "{self.absence}"\n'
             for agent in self.agents
         )
-        path = self.folder / "acme.toml"
-        path.write_text(
-            JOB.format(
-                state=self.state,
-                sources=sources,
-                crm=self.crm,
-                allow=str(list(self.allow)).replace("'", '"'),
-                policy=self.policy,
-                limits=self.limits,
-                run=self.section,
-            )
+        text = JOB.format(
+            state=self.state,
+            sources=sources,
+            crm=self.crm,
+            allow=str(list(self.allow)).replace("'", '"'),
+            policy=self.policy,
+            limits=self.limits,
+            run=self.section,
         )
+        left_out = tuple(f"{name} = " for name in self.unmapped)
+        path = self.folder / "acme.toml"
+        path.write_text("".join(line for line in text.splitlines(keepends=True) if not line.startswith(left_out)))
         return path
 
     def setup(self, *, dry_run: bool = False) -> Setup:
