@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, up
 
 from reconciler.model import Delta, Finding, Link, Outcome, Violation
 from reconciler.plan import identity
-from reconciler.store import codec
+from reconciler.store import accepted, codec
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import findings, journal, links, mirror, plans, records
 
@@ -259,11 +259,13 @@ def save_findings(
     stamp = codec.epoch(now)
     rows = [_finding_row(state, finding, before.get(finding.key), stamp) for finding in found]
     upsert(connection, findings, rows)
+    accepted.lapse(connection, state, now)
     is_open = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
     known = {finding.key for finding in found}
     opened = connection.execute(select(findings.c.key, findings.c.agent).where(is_open)).all()
     for batch in batched(row.key for row in opened if row.key not in known and is_judged(row.agent)):
-        connection.execute(update(findings).where(is_open, findings.c.key.in_(batch)).values(resolved_at=stamp))
+        over = update(findings).where(is_open, findings.c.key.in_(batch))
+        connection.execute(over.values(resolved_at=stamp, **accepted.CLEARED))
 
 
 def _finding_row(state: State, finding: Finding, before: tuple[datetime, int] | None, stamp: int) -> dict[str, Any]:
@@ -288,6 +290,7 @@ def _finding_row(state: State, finding: Finding, before: tuple[datetime, int] | 
         "last_seen": stamp,
         "sightings": before[1] + 1 if before else 1,
         "resolved_at": None,
+        "sides": finding.sides,
     }
 
 
