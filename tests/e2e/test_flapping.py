@@ -1,0 +1,135 @@
+"""What we write three times in seven days and something undoes each time is held, and a person is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import count
+
+from reconciler.model import Finding, Remedy
+from reconciler.result import Result
+from tests.e2e.world import NOW, World, event, planned
+
+ANN = "ann@acme.example"
+Make = Callable[..., World]
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+ONE = NOW + 9 * DAY
+OTHER = ONE + 3 * HOUR
+THIRD = ONE + 5 * HOUR
+CALENDAR_FIRST = 'first = "calendar"'
+UNDONE = "We wrote this three times in seven days and something undoes it"
+
+
+def shown(world: World, start: timedelta | None = None) -> Result:
+    """Let Ann's calendar show the appointment `start` after its usual time, and run."""
+    world.write(ANN, event("a", ONE + (start or timedelta())))
+    result = world.run()
+    world.now += 4 * HOUR
+    return result
+
+
+def fought_over(world: World) -> None:
+    """Let two tools fight over the appointment until each of its two times was written three times."""
+    shown(world)
+    for _ in range(3):
+        assert planned(shown(world, 3 * HOUR)) == [("update", "done")]
+        assert planned(shown(world)) == [("update", "done")]
+
+
+def held(result: Result) -> Finding:
+    [finding] = result.findings
+    assert (result.deltas, finding.remedy, finding.kind) == ((), Remedy.HUMAN, "reschedule_not_propagated")
+    assert finding.why.startswith(UNDONE)
+    return finding
+
+
+def test_the_fourth_time_is_held_and_stays_so_over_runs(make: Make) -> None:
+    world = make()
+    fought_over(world)
+    written = len(world.journal())
+    keys = {held(shown(world, 3 * HOUR)).key for _ in range(3)}
+    assert len(keys) == 1, "one finding, seen again and again"
+    assert (len(world.journal()), world.rows("starts_at")) == (written, [(f"{ONE:%Y-%m-%d %H:%M:%S}",)])
+    assert held(world.dry(full=True)).key in keys
+
+
+def test_the_finding_says_how_a_person_ends_it(make: Make) -> None:
+    world = make()
+    fought_over(world)
+    finding = held(shown(world, 3 * HOUR))
+    assert f"`reconcile resolve {finding.key} --take calendar` (or crm)" in finding.why
+    assert f"`reconcile accept {finding.key}`" in finding.why
+
+
+def test_it_is_quiet_while_both_sides_agree_and_other_content_is_written_at_once(make: Make) -> None:
+    world = make()
+    fought_over(world)
+    held(shown(world, 3 * HOUR))
+    back = shown(world)
+    assert (back.findings, back.status) == ((), "in_sync")
+    held(shown(world, 3 * HOUR))
+    assert planned(shown(world, 5 * HOUR)) == [("update", "done")], "another time is another content"
+
+
+def test_it_is_written_again_when_seven_days_have_passed(make: Make) -> None:
+    world = make()
+    fought_over(world)
+    held(shown(world, 3 * HOUR))
+    world.now += 5 * DAY
+    held(shown(world, 3 * HOUR))
+    world.now += 17 * HOUR
+    assert planned(shown(world, 3 * HOUR)) == [("update", "done")]
+
+
+def test_twice_is_not_flapping_and_neither_is_one_appointment_counted_for_another(make: Make) -> None:
+    world = make()
+    for start in (timedelta(), 3 * HOUR, timedelta(), 3 * HOUR, timedelta()):
+        result = shown(world, start)
+    assert planned(result) == [("update", "done")]
+    for number in range(4):
+        key = f"other-{number}"
+        world.write(ANN, event("a", ONE), event(key, ONE + number * DAY + DAY))
+        world.run()
+        world.write(ANN, event("a", ONE), event(key, OTHER + number * DAY + DAY))
+        assert planned(world.run()) == [("update", "done")]
+
+
+def test_what_removes_a_record_and_enters_it_anew_is_known_by_its_key_and_named(make: Make) -> None:
+    """Each night an export deletes the row and writes it again, with another id, an hour off (peers 2, row 18)."""
+    world = make(policy=CALENDAR_FIRST, crm='set = { notes = "reconcile" }')
+    world.write(ANN, event("a", ONE))
+    world.run()
+    ids = count(100)
+    for _ in range(3):
+        assert planned(exported(world, ids)) == [("update", "done")]
+    why = held(exported(world, ids)).why
+    assert f"{UNDONE} (the CRM names zapier as the record's writer)" in why
+    assert world.rows("starts_at") == [(f"{ONE + HOUR:%Y-%m-%d %H:%M:%S}",)]
+
+
+def exported(world: World, ids: Iterator[int]) -> Result:
+    world.sql("DELETE FROM appointments")
+    world.insert("a", ONE + HOUR, agent_email=ANN, notes="zapier", id=next(ids))
+    result = world.run()
+    world.now += DAY
+    return result
+
+
+def test_our_own_mark_in_a_row_names_nobody(make: Make) -> None:
+    world = make(crm='set = { notes = "reconcile" }')
+    fought_over(world)
+    assert world.rows("notes") == [("reconcile",)]
+    assert "names" not in held(shown(world, 3 * HOUR)).why
+
+
+def test_a_hostile_name_of_a_writer_is_bounded_and_inert(make: Make) -> None:
+    world = make()
+    world.crm = 'set = { notes = "reconcile" }'
+    world.insert("a", ONE, agent_email=ANN, notes="\x1b[2J<b>evil</b>\n" + "x" * 500)
+    fought_over(world)
+    why = held(shown(world, 3 * HOUR)).why
+    assert "\x1b" not in why
+    assert "\n" not in why
+    assert len(why) < 400
