@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler import guard, plan, text
 from reconciler.errors import UsageError
-from reconciler.model import Consent, Delta, Outcome, Plan
+from reconciler.model import Consent, Delta, Outcome, Plan, Waiting
 from reconciler.store import consents
 from reconciler.store.consents import Approval, Meant, Stored
 
@@ -26,6 +26,8 @@ RECALLED: Final = timedelta(days=7)
 """How long an expired consent is still spoken of, where it would have counted."""
 
 AT_ONCE: Final = "run --approve"
+RELEASE: Final = "release"
+"""What a plan says of a calendar that the job file no longer names, beside creates, updates, cancels and deletes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +135,14 @@ def _expired(one: Given) -> Consent:
 
 def ask(
     setup: Setup, this: Session, drafted: Plan, judged: guard.Judgement, uncovered: Iterable[guard.Uncovered]
-) -> str | None:
-    """Store what waits for a person, so that exactly that can be consented to; return its digest, if anything waits.
+) -> Waiting | None:
+    """Store what waits for a person, so that exactly that can be consented to; return how it is named.
 
     Over a limit it is the whole plan. Otherwise it is what was withheld: the rest is let through anyway.
     """
     if judged.violations:
         meant = {plan.identity(one): _meant(one) for one in drafted.deltas if one.outcome is Outcome.PLANNED}
-        scope = {one.identity: Meant("release", one.name, one.agent) for one in uncovered}
+        scope = {one.identity: Meant(RELEASE, one.name, one.agent) for one in uncovered}
         return _kept(setup, this, drafted.digest, meant | scope, judged)
     waiting = [
         before
@@ -157,10 +159,11 @@ def _meant(delta: Delta) -> Meant:
     return Meant(delta.action.value, delta.key, delta.agent)
 
 
-def _kept(setup: Setup, this: Session, digest: str, meant: Mapping[str, Meant], judged: guard.Judgement) -> str:
+def _kept(setup: Setup, this: Session, digest: str, meant: Mapping[str, Meant], judged: guard.Judgement) -> Waiting:
     home = this.home or setup.state
     violations = (*judged.violations, *judged.withheld)
     stored = Stored(digest=digest, run=this.id, made_at=this.now, meant=meant, violations=violations)
     with home.begin() as connection:
         consents.save_plan(connection, home, stored)
-    return digest
+    released = sum(one.action == RELEASE for one in meant.values())
+    return Waiting(digest=digest, count=len(meant) - released, released=released)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler import plan
-from reconciler.model import Action, Consent, Delta, Outcome, Violation
+from reconciler.model import Action, Consent, Delta, Outcome, Violation, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -78,14 +78,13 @@ class Past:
 class Judgement:
     """What the guard says: violations that refuse the plan, agents that are withheld, the deltas as they now stand.
 
-    `asks` is the digest of the stored plan that a person may consent to, where something waits for that; `consents`
-    are those that counted.
+    `asks` names what waits for a person's consent; `consents` is what became of those that were given.
     """
 
     violations: tuple[Violation, ...]
     withheld: tuple[Violation, ...]
     deltas: tuple[Delta, ...]
-    asks: str | None = None
+    asks: Waiting | None = None
     consents: tuple[Consent, ...] = ()
 
 

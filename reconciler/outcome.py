@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import plan
 from reconciler.errors import CrmUnreachableError, RefusedError
-from reconciler.model import Action, Outcome
+from reconciler.model import Action, Mode, Outcome, Side
 from reconciler.result import BUCKETS, EVENT_BUCKETS, RECORD_BUCKETS, CalendarSeen, Result, Sum, failed
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def came_to(ran: Ran, found: Judgement, judged: guard.Judgement, planned: Plan) 
         withheld=judged.withheld,
         asks=judged.asks,
         approvals=judged.consents,
-        calendars=tuple(_calendar_seen(each, found) for each in ran.observed),
+        calendars=tuple(_calendar_seen(each, found, ran.window) for each in ran.observed),
     )
     partial = _is_partial(ran, result)
     return replace(result, status=_status(result, partial=partial), exit_code=_exit_code(result, partial=partial))
@@ -68,7 +68,8 @@ def _recount(found: Judgement, deltas: Sequence[Delta]) -> None:
         before = drafted[plan.identity(delta)]
         if delta.outcome is not Outcome.HELD or before.delta.outcome is Outcome.HELD:
             continue
-        has_record = before.pair.record is not None and delta.action is not Action.CREATE
+        is_new = delta.action is Action.CREATE and delta.side is Side.CRM
+        has_record = before.pair.record is not None and not is_new
         has_event = before.pair.seen is not None and before.pair.seen.absence is None
         for side, counts in ((found.pairs, True), (found.events, has_event), (found.records, has_record)):
             if counts and side[delta.action.value]:
@@ -89,18 +90,24 @@ def _counts(ran: Ran, found: Judgement, deltas: Sequence[Delta]) -> dict[str, in
         "copies": found.events["copies"],
         "strangers": found.records["strangers"],
         "pending": found.pending,  # of those held: younger than `settle`
+        "accepted": found.accepted,  # of those held: known, by a person's word
         "deferred": sum(1 for delta in deltas if delta.outcome is Outcome.DEFERRED),
         "notify": sum(delta.notify for delta in deltas if delta.outcome not in {Outcome.HELD, Outcome.DEFERRED}),
     }
 
 
 def _ordered(found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return each finding once, most urgent first."""
+    """Return each finding once, most urgent first; what is accepted comes last, but for what was not seen."""
     unique = {finding.key: finding for finding in found}
-    return tuple(sorted(unique.values(), key=lambda each: (each.severity.rank, each.kind, each.start or "", each.key)))
+    return tuple(sorted(unique.values(), key=_urgency))
 
 
-def _calendar_seen(each: Observed, found: Judgement) -> CalendarSeen:
+def _urgency(finding: Finding) -> tuple[bool, int, str, str, str]:
+    is_known = finding.remedy is Remedy.NONE and finding.kind is not Kind.COVERAGE_GAP
+    return (is_known, finding.severity.rank, finding.kind, finding.start or "", finding.key)
+
+
+def _calendar_seen(each: Observed, found: Judgement, window: Window) -> CalendarSeen:
     watched = each.watched
     return CalendarSeen(
         agent=watched.calendar.agent.email,
@@ -111,15 +118,33 @@ def _calendar_seen(each: Observed, found: Judgement) -> CalendarSeen:
         why=each.why,
         strikes=watched.strikes if each.mode is None else 0,
         blind_since=watched.blind_since if each.mode is None else None,
+        because=_because(each, window),
     )
+
+
+def _because(each: Observed, window: Window) -> str | None:
+    """Say why a calendar was read whole that is read by its changes otherwise; feeds always are."""
+    cursor = each.watched.cursor
+    if each.mode is not Mode.FULL or each.watched.calendar.kind == "ics":
+        return None
+    if cursor is None:
+        return "nothing was known of it, or access had been lost since"
+    if not cursor.window.contains(window):
+        return "the window has moved past what was read ahead"
+    return f"its cursor, last made whole {cursor.full_at:%Y-%m-%d %H:%M} UTC, no longer held or was due to be renewed"
 
 
 def _is_partial(ran: Ran, result: Result) -> bool:
     """Tell whether something that was meant to be seen or done was not: exit code 5."""
     asked = [each for each in ran.observed if each.asked]
-    newly = sum(1 for each in asked if each.mode is None and not each.rested and each.watched.strikes < KNOWN_GAP)
+    accepted = {finding.key for finding in result.findings if finding.remedy is Remedy.NONE}
+    newly = sum(1 for each in asked if _is_newly_blind(each) and groups.gap_key(each.watched.calendar) not in accepted)
     allowed = ran.may_be_blind.allowed(len(asked), len(asked))
     return newly > allowed or bool(result.withheld) or bool(failed(result.deltas))
+
+
+def _is_newly_blind(each: Observed) -> bool:
+    return each.mode is None and not each.rested and each.watched.strikes < KNOWN_GAP
 
 
 def _status(result: Result, *, partial: bool) -> str:

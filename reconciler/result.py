@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model import Consent, Delta, Finding, Outcome, Violation, Window, rfc3339
+from reconciler.model import Consent, Delta, Finding, Outcome, Violation, Waiting, Window, rfc3339
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,13 +16,16 @@ FORMAT_VERSION = 1
 BUCKETS = ("in_sync", "create", "update", "cancel", "delete", "held", "human", "conflict")
 """What every pair is counted in, exactly once; each side adds buckets of its own."""
 
-EVENT_BUCKETS = ("in_sync", "create", "update", "held", "human", "conflict", "irrelevant", "quarantined", "copies")
-RECORD_BUCKETS = ("in_sync", "update", "cancel", "delete", "held", "human", "conflict", "strangers")
+EVENT_BUCKETS = (*BUCKETS, "irrelevant", "quarantined", "copies")
+RECORD_BUCKETS = (*BUCKETS, "strangers")
 
 
 @dataclass(frozen=True, slots=True)
 class CalendarSeen:
-    """How one calendar was read in this run. `blind_since` is set while it can't be."""
+    """How one calendar was read in this run. `blind_since` is set while it can't be.
+
+    `because` says why it was read whole where that is no matter of course.
+    """
 
     agent: str
     source: str
@@ -32,6 +35,7 @@ class CalendarSeen:
     why: str | None = None
     strikes: int = 0
     blind_since: datetime | None = None
+    because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Sum:
 class Result:
     """What a run found and did. `sightings` says when each finding was first seen and how often, this run included.
 
-    `asks` is the digest of what waits for a person's consent, `approvals` what became of consents that were given.
+    `asks` names what waits for a person's consent, `approvals` says what became of those that were given.
     `notes` are sentences for people about the run as a whole (a refusal, what was withheld, what waits).
     """
 
@@ -70,15 +74,16 @@ class Result:
     sightings: Mapping[str, tuple[datetime, int]] = field(default_factory=dict)
     violations: tuple[Violation, ...] = ()
     withheld: tuple[Violation, ...] = ()
-    asks: str | None = None
+    asks: Waiting | None = None
     approvals: tuple[Consent, ...] = ()
     calendars: tuple[CalendarSeen, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def has_differences(self) -> bool:
-        """Tell whether there is anything that one side has and the other has not."""
-        return any(self.counts.get(name, 0) for name in BUCKETS if name != "in_sync")
+        """Tell whether there is anything that one side has and the other has not, and that nobody accepted."""
+        different = sum(self.counts.get(name, 0) for name in BUCKETS if name != "in_sync")
+        return different > self.counts.get("accepted", 0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `--format json`."""
@@ -98,7 +103,7 @@ class Result:
             "deltas": [_delta(delta) for delta in self.deltas],
             "findings": [self._finding(finding) for finding in self.findings],
             "violations": [_violation(violation) for violation in (*self.violations, *self.withheld)],
-            "consent": self.asks,
+            "consent": {"digest": self.asks.digest, "covers": self.asks.count} if self.asks else None,
             "approvals": [_approval(consent) for consent in self.approvals],
             "calendars": [_calendar(calendar) for calendar in self.calendars],
         }

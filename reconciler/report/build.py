@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model import Action, Change, Delta, Finding, Kind, Outcome, Remedy, Severity, Tier, Violation, rfc3339
+from reconciler.model import (
+    Action,
+    Change,
+    Delta,
+    Finding,
+    Kind,
+    Outcome,
+    Remedy,
+    Severity,
+    Tier,
+    rfc3339,
+)
+from reconciler.report.refusal import PREFIX, asked, consents, refusal, these
 from reconciler.report.words import bounded, canonical, moment, plural, spoken, zone_of
 from reconciler.result import BUCKETS, CalendarSeen, Result, failed
 
@@ -21,9 +33,6 @@ if TYPE_CHECKING:
 
 MOST: Final = 50
 """Findings of one kind, and deltas, that are listed; the JSON has all of them."""
-
-PREFIX: Final = 12
-"""Hex digits of a digest that people type."""
 
 
 class Mood(StrEnum):
@@ -159,7 +168,7 @@ def build(result: Result, look: Look) -> Report:
         groups=tuple(_groups(result, look)),
         steps=tuple(_step(delta, look) for delta in result.deltas[: look.most]),
         unlisted=_unlisted_steps(result, look),
-        notes=tuple(bounded(note, 500) for note in result.notes),
+        notes=(*consents(result, look), *(bounded(note, 500) for note in result.notes)),
         following=tuple(_following(result, look)),
     )
 
@@ -258,45 +267,12 @@ def _subtitle(result: Result, look: Look) -> str:
     return f"{title}run {result.run} · window {window} · plan {result.digest[:PREFIX]}"
 
 
-# ---- refusals -------------------------------------------------------------------------------------------------------
-
-
 def _refusal(result: Result, look: Look) -> Iterable[str]:
-    """Yield the numbers of each limit that was exceeded, whose they mostly are, and who is withheld."""
+    """Yield what is not believed of the CRM, then what the guard refused and withheld."""
     gap = crm_gap(result)
     if gap:
         yield bounded(gap.why, 500)
-    for violation in result.violations:
-        share = f" ({violation.found / violation.population:.1%})".replace("%", " %") if violation.population else ""
-        rule = look.limits.get(violation.limit)
-        allowed = f"allowed {violation.allowed:,}" + (f" ({rule})" if rule else "")
-        counted = f"{violation.limit:<8} {violation.found:,} {bounded(violation.why)}{share}"
-        yield f"{counted:<58} {allowed:<28} [limits.{violation.limit}]"
-        if sentence := _mostly(violation.limit, violation.found, result):
-            yield sentence
-    for violation in result.withheld:
-        name = bounded(violation.agent or "")
-        yield f"WITHHELD {name}: {_withheld_because(violation)}"
-
-
-def _withheld_because(violation: Violation) -> str:
-    why, waits = bounded(violation.why), "this agent's changes wait, everyone else's don't"
-    if violation.limit == "emptied":
-        return f"{why}; {waits}."
-    allowed = f"allowed {violation.allowed:,} [limits.{violation.limit}]"
-    return f"{violation.found:,} {why} would be removed, {allowed}; {waits}."
-
-
-def _mostly(limit: str, found: int, result: Result) -> str:
-    """Say whose most of the changes are, if they are mostly one agent's among several."""
-    owners = Counter(delta.agent for delta in result.deltas if delta.action == limit and delta.agent)
-    if len(owners) <= 1:
-        return ""
-    [(agent, most)] = owners.most_common(1)
-    if most * 2 <= found:
-        return ""
-    full = any(calendar.agent == agent and calendar.mode == "full" for calendar in result.calendars)
-    return f"{most:,} of the {found:,} are {agent}'s" + (", whose calendar was read in full." if full else ".")
+    yield from refusal(result, look)
 
 
 # ---- coverage and counts --------------------------------------------------------------------------------------------
@@ -488,11 +464,13 @@ def _following(result: Result, look: Look) -> Iterable[Next]:
     planned = sum(1 for delta in result.deltas if delta.outcome is Outcome.PLANNED)
     if result.violations:
         yield Next("To look at all of it", f"reconcile --dry-run {look.job} --format json")
-        yield Next(_consent(result), f"reconcile run {look.job} --approve {result.digest[:PREFIX]}")
+    if result.asks:
+        consent = f"reconcile approve {result.asks.digest[:PREFIX]} --by YOU --why TEXT --job {look.job}"
+        yield Next(f"To consent to {asked(result.asks)} (what moves meanwhile drops out)", consent)
     if unseen(result) or crm_gap(result):
         yield Next("To see what is wrong", f"reconcile check {look.job}")
     if result.dry_run and planned and not result.violations:
-        yield Next(f"To write {_these(planned)}", f"reconcile run {look.job}")
+        yield Next(f"To write {these(planned)}", f"reconcile run {look.job}")
     if not result.dry_run and failed(result.deltas):
         yield Next("To try again what was not applied", f"reconcile run {look.job}")
     if known := _known(result):
@@ -504,13 +482,3 @@ def _known(result: Result) -> str | None:
     people = sorted(_for_people(result), key=lambda one: (one.severity.rank, one.kind, one.start or "", one.key))
     names = (finding.crm_id if result.dry_run else finding.key for finding in people)
     return next((name for name in names if name and all(mark.isalnum() or mark in "-_.:" for mark in name)), None)
-
-
-def _consent(result: Result) -> str:
-    exceeded = {violation.limit for violation in result.violations}
-    count = sum(1 for delta in result.deltas if delta.action.value in exceeded)
-    return f"To consent to {_these(count)} and apply (what moves meanwhile drops out)"
-
-
-def _these(count: int) -> str:
-    return "this change" if count == 1 else f"these {count:,} changes"

@@ -70,7 +70,7 @@ def modules() -> dict[str, Path]:
 
 def is_pure(name: str) -> bool:
     effects = next(number for number, layer in enumerate(layers()) if "store" in layer)
-    return name in {"report.build", "report.words"} or any(
+    return name in {"report.build", "report.refusal", "report.words"} or any(
         name.split(".", maxsplit=1)[0] in layer for layer in layers()[effects + 1 :]
     )
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from reconciler.model import (
     Action,
     Change,
+    Consent,
     Delta,
     Finding,
     Kind,
@@ -24,6 +25,7 @@ from reconciler.model import (
     Side,
     Tier,
     Violation,
+    Waiting,
     Window,
 )
 from reconciler.report import mask, render, words
@@ -246,6 +248,7 @@ def refusal() -> Result:
         calendars=(SEEN, bob),
         status="refused",
         exit_code=4,
+        asks=Waiting(digest="7f3c9a1e52b0" + "0" * 52, count=41),
     )
 
 
@@ -258,8 +261,69 @@ def test_a_refusal_carries_the_numbers_whose_they_are_and_what_to_type() -> None
     withheld = "WITHHELD dee@acme.example: 0 events read whole, 38 were linked"
     assert lines[4].strip() == f"{withheld}; this agent's changes wait, everyone else's don't."
     said = "\n".join(lines)
-    assert "To consent to these 41 changes and apply (what moves meanwhile drops out):" in said
-    assert "    reconcile run acme --approve 7f3c9a1e52b0" in lines
+    assert "To consent to these 41 changes (what moves meanwhile drops out):" in said
+    assert "    reconcile approve 7f3c9a1e52b0 --by YOU --why TEXT --job acme" in lines
+
+
+def test_a_refusal_says_why_a_calendar_was_read_in_full() -> None:
+    bob = replace(SEEN, agent="bob@acme.example", because="its cursor no longer held")
+    said = text(replace(refusal(), calendars=(SEEN, bob)))
+    assert "31 of the 41 are bob@acme.example's, whose calendar was read in full: its cursor no longer held.\n" in said
+
+
+def line_of(violation: Violation) -> str:
+    lines = text(result(violations=(violation,))).splitlines()
+    return next(" ".join(line.split()) for line in lines if f" {violation.why}" in line)
+
+
+def test_the_limits_of_a_day_of_messages_and_of_a_smaller_job_file_are_said_with_their_numbers() -> None:
+    why = "cancels within 24 hours, 12 of them by earlier runs"
+    day = Violation("day", 22, 20, 260, why, action=Action.CANCEL)
+    assert line_of(day) == f"day 22 {why} allowed 20 [limits.day]"
+    told = Violation("notify", 3, 0, 0, "people would be sent a message by a provider, for 2 changes")
+    assert line_of(told) == f"notify 3 {told.why} allowed 0 [limits.notify]"
+    lost = Violation("scope", 40, 13, 260, "of 260 linked records to come are in calendars that are no longer named")
+    assert line_of(lost) == f"scope 40 {lost.why} (15.4 %) allowed 13 (10 or 5%) [limits.cancel]"
+
+
+def test_most_of_the_people_who_would_be_told_are_named_by_whose_events_they_are() -> None:
+    told = Violation("notify", 4, 0, 0, "people would be sent a message by a provider, for 3 changes")
+    deltas = (
+        replace(UPDATE, notify=2),
+        replace(UPDATE, key="b", notify=1),
+        replace(UPDATE, key="c", agent="b", notify=1),
+    )
+    assert "2 of the 3 are ann@acme.example's" in text(result(violations=(told,), deltas=deltas))
+
+
+@pytest.mark.parametrize(
+    ("waiting", "said"),
+    [
+        (Waiting(digest="a" * 64, count=1), "To consent to this change (what"),
+        (Waiting(digest="a" * 64, count=0, released=1), "To consent to leaving out 1 calendar (what"),
+        (
+            Waiting(digest="a" * 64, count=2, released=2),
+            "To consent to these 2 changes and leaving out 2 calendars (what",
+        ),
+    ],
+)
+def test_what_there_is_to_consent_to_is_said(waiting: Waiting, said: str) -> None:
+    assert said in text(result(asks=waiting))
+
+
+def test_what_became_of_consents_is_said() -> None:
+    used = Consent(digest="7f3c9a1e52b0" + "0" * 52, by="Jo [red]", covered=1200, dropped=tuple("abcdefg"))
+    said = text(result(approvals=(used, Consent(digest="b" * 64, by="Al", covered=0, expired=NOW))))
+    assert (
+        "Jo [red]'s consent to 7f3c9a1e52b0 covers 1,200 of what is planned; "
+        "7 changed since and dropped out: a, b, c, d, e and 2 more.\n"
+    ) in said
+    assert "Al's consent to bbbbbbbbbbbb expired at Sat 21 Nov 2026 21:00 CST (Sun 22 03:00 UTC): it counts no more." in said
+
+
+def test_consent_that_covers_nothing_says_so() -> None:
+    said = text(result(approvals=(Consent(digest="b" * 64, by="Al", covered=0),)))
+    assert "Al's consent to bbbbbbbbbbbb covers nothing of what is planned now.\n" in said
 
 
 def test_an_agent_with_too_many_cancels_is_named() -> None:
