@@ -170,6 +170,11 @@ def writes_calendars(job: Job) -> bool:
     return job.policy.sync is not Direction.CALENDAR_TO_CRM
 
 
+def writes_crm(job: Job) -> bool:
+    """Tell whether the job's direction leads to the CRM at all."""
+    return job.policy.sync is not Direction.CRM_TO_CALENDAR
+
+
 def calendar_writer_of(table: Google | Microsoft, environ: Mapping[str, str], clock: Clock, quotas: Quotas) -> WriterOf:
     """Return what makes the writing half of a source, by `auth_write` if there is one, else by `auth`.
 

@@ -122,7 +122,7 @@ def _state_rights(url: str) -> Line:
 
 
 def _crm(call: Call, job: Job, people: Directory, state: State) -> Iterator[Line]:
-    from reconciler.assembly import reader_of
+    from reconciler.assembly import reader_of, writes_crm
 
     try:
         with closing(reader_of(job, call.world.environ, people, state)) as reader:
@@ -132,7 +132,7 @@ def _crm(call: Call, job: Job, people: Directory, state: State) -> Iterator[Line
         yield from problems("CRM", error)
         return
     yield from (_crm_line(each, job) for each in says)
-    if job.policy.allow:
+    if job.policy.allow and writes_crm(job):
         yield from _writing(call, job, people)
 
 

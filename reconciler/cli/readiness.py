@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from reconciler.cli import cadence, screen
 from reconciler.cli.cadence import Demand, Schedule
 from reconciler.cli.lines import LONGEST, Line, Mark, problems
+from reconciler.cli.rights import rights
 from reconciler.errors import AccessError, ConfigError
 from reconciler.model import AgentState, Postponed, Pull, Unobserved, Window
 from reconciler.report.words import bounded, plural
@@ -20,6 +21,7 @@ from reconciler.schedule import slots as slots_of
 
 if TYPE_CHECKING:
     from reconciler.agents import Directory
+    from reconciler.assembly import Quotas
     from reconciler.cli.screen import Progress
     from reconciler.cli.world import Call
     from reconciler.config import Job
@@ -36,19 +38,22 @@ PARKED: Final = "Put the account right, or the address; an agent who left gets s
 
 def sources(call: Call, job: Job, people: Directory, state: State | None) -> Iterator[Line]:
     """Look at everything that reading the calendars takes; of what is read, nothing is kept."""
+    from reconciler.assembly import Quotas
+
+    quotas = Quotas(job, state.engine if state else None)
     with ExitStack() as opened:
         made: dict[str, Source] = {}
-        yield from _made(call, job, state, made, opened)
+        yield from _made(call, quotas, made, opened)
         yield from _calendars(call, job, people, made)
+        yield from rights(call, quotas, {table.name: spread(_of(table.name, people)) for table in job.sources}, made)
     yield from _budgets(call, job, people)
 
 
-def _made(call: Call, job: Job, state: State | None, made: dict[str, Source], opened: ExitStack) -> Iterator[Line]:
-    """Make the sources that this release has, and say what is wrong with their credentials."""
-    from reconciler.assembly import Quotas, close, source_of
+def _made(call: Call, quotas: Quotas, made: dict[str, Source], opened: ExitStack) -> Iterator[Line]:
+    """Make the sources, and say what is wrong with their credentials."""
+    from reconciler.assembly import close, source_of
 
-    quotas = Quotas(job, state.engine if state else None)
-    for table in job.sources:
+    for table in quotas.job.sources:
         try:
             made[table.name] = source_of(table, call.world.environ, call.world.clock, quotas)
         except ConfigError as error:
@@ -74,6 +79,10 @@ def _calendars(call: Call, job: Job, people: Directory, made: Mapping[str, Sourc
         asked += its
     with screen.progress(call.common, "Reading the calendars") as progress:
         yield from _read(call, job, made, asked, progress)
+
+
+def _of(source: str, people: Directory) -> list[Calendar]:
+    return _active(one for one in people.calendars if one.source == source)
 
 
 def _active(calendars: Iterable[Calendar]) -> list[Calendar]:

@@ -151,6 +151,11 @@ class WritableGoogleCalendar(GoogleCalendar):
         request = self._request("delete", target, {"eventId": event, "sendUpdates": "none"})
         self._send(_Call(target, request, headers=_if_still(etag), write=True))
 
+    def role(self, target: Target) -> str:
+        """Return with what access the calendar is had by what it would be written with. Nothing is written."""
+        request = self._request("list", target, {"maxResults": 1, "fields": "kind,accessRole"})
+        return str(self._send(_Call(target, request, EVENTS, write=True)).get("accessRole", ""))
+
     def _wrote(self, target: Target, build: Callable[[], _Request], headers: Mapping[str, str]) -> Json:
         return self._send(_Call(target, build, EVENT, headers=headers, write=True))
 

@@ -23,6 +23,10 @@ from reconciler.sources.google_transport import Target, WritableGoogleCalendar
 from reconciler.sources.items import Item
 from reconciler.sources.writable import UnfitError, wanted
 from reconciler.sources.writing import NO_ANSWER, Kept, Writing
+from reconciler.text import line
+
+_WRITERS = frozenset({"owner", "writer"})
+"""The access roles with which events may be changed (reference of Events: accessRole)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,11 @@ class GoogleWriter:
             return claims.claimed(self._google, calendar, event, self._patience)
         item = self._shelf.get(calendar, event)
         return None if item is None else claims.shown(event, item, calendar)
+
+    def refusal(self, calendar: Calendar) -> str:
+        """Return why nothing can be written to this calendar, as far as can be known without a write."""
+        role = self._google.role(self._google.target(calendar, self._patience))
+        return "" if role in _WRITERS else f"it may be read and not written (its access role is {line(role, 20)})"
 
     def close(self) -> None:
         """Release connections."""

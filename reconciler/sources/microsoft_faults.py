@@ -49,9 +49,12 @@ _TAKEN = {"errorduplicatetransactionid"}
 _FULL = {"errorquotaexceeded"}
 _OF_ONE_MAILBOX = ("mailbox", "requestrate", "incomingbytes")
 
+READ, WRITE = "Calendars.Read", "Calendars.ReadWrite"
+"""The permissions of an application that reading and writing calendars takes."""
+
 _PERMISSION = (
     "the application may not do that in this tenant. An administrator grants it: entra.microsoft.com, App "
-    "registrations, the application, API permissions, Microsoft Graph, Application permissions, Calendars.Read, then "
+    "registrations, the application, API permissions, Microsoft Graph, Application permissions, {}, then "
     "Grant admin consent"
 )
 
@@ -185,11 +188,12 @@ def _by_status(no: Refusal, asked: Asked) -> ProviderError | AccessError:
 
 
 def _forbidden(no: Refusal, asked: Asked) -> ProviderError | AccessError:
+    needed, does = (WRITE, "write") if asked.write else (READ, "read")
     if no.gives(_CONSENT) and not asked.directory:
-        return AccessError(f"Microsoft {no.says}: {_PERMISSION}; then: reconcile check")
+        return AccessError(f"Microsoft {no.says}: {_PERMISSION.format(needed)}; then: reconcile check")
     if no.gives(_SCOPE) and not asked.directory:
         # The same word whether nobody was consented to or this mailbox is outside of what was.
-        why = "the application may not read this mailbox: Calendars.Read is not granted, or limited to others"
+        why = f"the application may not {does} this mailbox: {needed} is not granted, or limited to others"
         return ParkedError(f"{no.says}: {why}", reason=no.reason)
     return DeniedError(no.says, reason=no.reason)
 

@@ -10,6 +10,7 @@ import math
 import re
 import threading
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from urllib.parse import SplitResult, quote, unquote, urlencode
 
 import orjson
 
+from reconciler import text
 from reconciler.config import WrongError
 from reconciler.config.hosts import split
 from reconciler.errors import AccessError
@@ -55,6 +57,7 @@ JSON_TYPE: Final = "application/json; charset=utf-8"  # O365 spells out itself w
 PLAIN: Final = Asked(now=0.0)
 """Nothing that changes what an answer means. The time is put in when there is an answer."""
 
+_LONGEST_ROLE: Final = 100
 _SUCCESS: Final = 2
 _PORTS: Final = {"http": 80, "https": 443}
 _OF_MAILBOX: Final = re.compile(r"users(/|\('[^']+'\)/)", re.ASCII | re.IGNORECASE)
@@ -188,6 +191,13 @@ class Graph:
             urls = {event: self.event(target, event)[root:] for event in ids[first : first + BATCH]}
             found |= _Batch(self, target, urls).answers(call)
         return {event: found[event] for event in ids}
+
+    def rights(self, target: Target) -> frozenset[str]:
+        """Return what its token says that the application may do; empty where it says nothing of it.
+
+        Permissions that Exchange gives for some mailboxes alone (RBAC for Applications) are in no token (facts §6.1).
+        """
+        return roles_in(self._account.tokens.token(target.agent, patience=target.patience))
 
     def close(self) -> None:
         """Close all connections."""
@@ -471,3 +481,15 @@ def _unwelcome(error: ExpiredTokenError) -> ProviderError | AccessError:
             "else. Look at auth in the job file; then: reconcile check"
         )
     return DeniedError(f"does not accept the token ({error})", reason=error.reason)
+
+
+def roles_in(token: str) -> frozenset[str]:
+    """Return the roles that an access token names. It is Graph's and not ours to read: never more than a hint."""
+    try:
+        part = token.split(".")[1]
+        claims = orjson.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        roles = claims["roles"]
+    except (LookupError, TypeError, ValueError):
+        return frozenset()
+    named = [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
+    return frozenset(text.line(role, _LONGEST_ROLE) for role in named)

@@ -25,7 +25,7 @@ from reconciler.sources.claims import GENERATIONS, Claim
 from reconciler.sources.items import Item
 from reconciler.sources.microsoft_bodies import Body
 from reconciler.sources.microsoft_events import Reading, event_of, is_whole
-from reconciler.sources.microsoft_faults import Asked
+from reconciler.sources.microsoft_faults import WRITE, Asked
 from reconciler.sources.microsoft_transport import JSON_TYPE, Call, Graph, Json, Target, prefer
 from reconciler.sources.writable import UnfitError, wanted
 from reconciler.sources.writing import NO_ANSWER, Kept, Writing
@@ -89,6 +89,7 @@ class MicrosoftWriter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._graph = graph
+        self._patience = patience
         self._shelf = _Shelf(graph, patience)
         self._writing = Writing(self._shelf, clock)
         self._creating = tuple(threading.Lock() for _ in range(_STRIPES))
@@ -119,6 +120,15 @@ class MicrosoftWriter:
             return self._shelf.shown(calendar, event)
         except (UnfitError, ValueError) as error:
             raise ProviderError(f"shows an event that can't be read: {error}") from error
+
+    def refusal(self, calendar: Calendar) -> str:
+        """Return why nothing can be written to this calendar, as far as can be known without a write."""
+        target = self._graph.target(calendar, self._patience)
+        self._graph.look(target, self._graph.address(target, "events", {"$top": 1}))
+        rights = self._graph.rights(target)
+        if not rights or WRITE in rights:
+            return ""
+        return f"its token does not name {WRITE}: it writes only where Exchange itself gives leave (RBAC)"
 
     def close(self) -> None:
         """Release connections."""

@@ -64,6 +64,9 @@ class Witness:
     def find(self, calendar: Calendar, event: str | Claim) -> Event | Tombstone | None:
         return self._writer.find(calendar, event)
 
+    def refusal(self, calendar: Calendar) -> str:
+        return self._writer.refusal(calendar)
+
     def close(self) -> None:
         self._writer.close()
 

@@ -322,12 +322,3 @@ def test_all_credentials_that_are_wrong_are_named_at_once(box: Box) -> None:
     with pytest.raises(ConfigError) as error:
         assemble(load(box.path, {}), {}, clock=lambda: NOW, dry_run=True)
     assert len(error.value.problems) == 2
-
-
-def test_what_this_release_can_not_do_is_refused_by_run_and_named_by_check(box: Box, lines: Any) -> None:
-    box.agents("ann")
-    box.job()
-    written = box.path.read_text().replace("[policy]", '[policy]\nsync = "two-way"', 1)
-    box.path.write_text(written)
-    with pytest.raises(ConfigError, match="writing to calendars"):
-        assemble(load(box.path, {}), {}, clock=lambda: NOW, dry_run=True)
