@@ -33,6 +33,24 @@ def rows_of(connection: Connection, state: State, calendar: int) -> dict[str, Se
     return {row.event: codec.seen_from(*row) for row in rows}
 
 
+def one(connection: Connection, state: State, calendar: int, event: str) -> Seen | None:
+    """Return what is known of one event."""
+    query = select(mirror.c.event, mirror.c.digest, mirror.c.meeting, mirror.c.absence, mirror.c.payload)
+    mine = and_(mirror.c.job == state.job, mirror.c.calendar == calendar, mirror.c.event == event)
+    row = connection.execute(query.where(mine)).first()
+    return None if row is None else codec.seen_from(*row)
+
+
+def put(connection: Connection, state: State, calendar: int, seen: Seen) -> None:
+    """Write one event as a write of ours left it, or as it was looked up; the next read says what became of it since.
+
+    Whether a link hangs on it is not touched.
+    """
+    before = one(connection, state, calendar, seen.event)
+    upsert(connection, mirror, [_row(state, calendar, seen)], kept=_KEPT)
+    _elect(connection, state, {seen.meeting, before.meeting if before else ""} - {""})
+
+
 def linked_events(connection: Connection, state: State, calendar: int) -> frozenset[str]:
     """Return the native ids of one calendar's events that have a link."""
     return frozenset(
