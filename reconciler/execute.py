@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import consent, guard, plan
-from reconciler.apply import Applying, apply
+from reconciler.apply import ENDED, LATE, OVERTAKEN, Applying, apply
+from reconciler.hands import Hands
 from reconciler.model import Delta, Outcome, Plan
+from reconciler.store import consents, coverage, journal
+
+DAY = timedelta(hours=24)
+"""What `limits.day` is about: any 24 hours, not a date."""
+
+LOOKING_BACK = timedelta(days=1)
+"""How long what was put off comes first."""
 
 if TYPE_CHECKING:
     from reconciler.judgement import Proposal
@@ -25,15 +35,53 @@ def execute(
     populations: guard.Populations,
 ) -> tuple[guard.Judgement, Plan]:
     """Plan, guard and apply what is proposed; return what the guard said, and the plan with its outcomes."""
-    approved = consent.standing(setup, options)
-    drafted = plan.build(setup.job.name, setup.reader.identity, [proposal.delta for proposal in proposals])
-    judged = guard.judge(drafted.deltas, _limits(setup), populations, approved)
-    if judged.violations:
-        consent.ask(setup, this, drafted, judged)
+    proposed = [proposal.delta for proposal in proposals]
+    past = _past(setup, this)
+    drafted = _drafted(setup, proposed, past, _turns(setup, this))
+    given = consent.weighed(consent.standing(setup, options, this), _identities(drafted, past), this.now)
+    judged = guard.judge(drafted.deltas, _limits(setup), populations, frozenset(given.approved), past)
+    asks = consent.ask(setup, this, drafted, judged, past.uncovered)
+    judged = replace(judged, asks=asks, consents=given.told)
+    if judged.violations or setup.writers is None:
         return judged, Plan(judged.deltas, drafted.digest)
+    _begin(setup, this, given, past)
     by_identity = {plan.identity(proposal.delta): proposal for proposal in proposals}
-    deltas = _applied(setup, options, this, shape, judged.deltas, by_identity)
+    deltas = _applied(setup, this, shape, judged.deltas, by_identity, given.approved)
     return judged, Plan(deltas, drafted.digest)
+
+
+def _past(setup: Setup, this: Session) -> guard.Past:
+    """Return what counts beside the plan: a day of writes, and the calendars that the job file let go of."""
+    with setup.state.begin() as connection:
+        return guard.Past(
+            written=consents.written_since(connection, setup.state, this.now - DAY),
+            uncovered=coverage.uncovered(connection, setup.state, setup.directory.calendars, this.now),
+        )
+
+
+def _drafted(setup: Setup, proposed: Sequence[Delta], past: guard.Past, turns: plan.Turns) -> Plan:
+    """Return the plan in its order; its digest names the calendars that would be let go of, too."""
+    job, crm = setup.job.name, setup.reader.identity
+    ordered = plan.build(job, crm, proposed, turns).deltas
+    return Plan(ordered, plan.digest(job, crm, ordered, [one.identity for one in past.uncovered]))
+
+
+def _identities(drafted: Plan, past: guard.Past) -> Iterator[str]:
+    yield from (plan.identity(delta) for delta in drafted.deltas if delta.outcome is Outcome.PLANNED)
+    yield from (one.identity for one in past.uncovered)
+
+
+def _begin(setup: Setup, this: Session, given: consent.Weighed, past: guard.Past) -> None:
+    """Use consents up and let go of what the job file no longer names, in one transaction before the first write."""
+    with setup.state.begin() as connection:
+        consents.use(connection, setup.state, given.used, this.id, this.now)
+        coverage.release(connection, setup.state, past.uncovered, this.now)
+        coverage.cover(connection, setup.state, setup.directory.calendars)
+
+
+def _turns(setup: Setup, this: Session) -> plan.Turns:
+    with setup.state.begin() as connection:
+        return journal.turns(connection, setup.state, this.now - LOOKING_BACK)
 
 
 def _limits(setup: Setup) -> guard.Limits:
@@ -45,6 +93,7 @@ def _limits(setup: Setup) -> guard.Limits:
         delete=limits.delete,
         agent_cancel=limits.agent_cancel,
         cap=limits.cap,
+        day=limits.day,
         pace=limits.over == "pace",
         notify=limits.notify,
     )
@@ -52,27 +101,37 @@ def _limits(setup: Setup) -> guard.Limits:
 
 def _applied(
     setup: Setup,
-    options: Options,
     this: Session,
     shape: Shape,
     deltas: tuple[Delta, ...],
     proposals: Mapping[str, Proposal],
+    approved: Mapping[str, str],
 ) -> tuple[Delta, ...]:
     """Apply what the guard let through."""
     if setup.writers is None or not any(delta.outcome is Outcome.PLANNED for delta in deltas):
         return deltas
-    consent.use(setup, options, this)
-    writer, patience = setup.writers.crm(), setup.patience(this.now)
-    try:
+    with Hands(setup, setup.writers, this.window, setup.patience(this.now), shape) as hands:
         applying = Applying(
             state=setup.state,
-            writer=writer,
+            hand=hands.of,
             run=this.id,
             epoch=this.epoch,
-            compare=setup.compare(shape),
             clock=setup.clock,
-            is_late=lambda: patience() <= 0,
+            stopping=_stopping(setup, this),
+            approved=approved,
         )
         return tuple(apply(deltas, proposals, applying))
-    finally:
-        writer.close()
+
+
+def _stopping(setup: Setup, this: Session) -> Callable[[], str]:
+    """Return what says why a run may begin no further delta; empty as long as it may."""
+    patience = setup.patience(this.now)
+
+    def why() -> str:
+        if setup.stop():
+            return ENDED
+        if patience() <= 0:
+            return LATE
+        return "" if this.holds_lock() else OVERTAKEN
+
+    return why

@@ -11,7 +11,7 @@ from reconciler.model import Mode
 from reconciler.observe import Observed
 from reconciler.pairing import judged_event, judged_link, judged_record, records_by_key, stranger
 from reconciler.setup import Setup
-from reconciler.store import compare, ledger, records, state
+from reconciler.store import compare, journal, ledger, records, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def explain(setup: Setup, key: str) -> Explanation | None:
         if found is None:
             return None
         name, record = _source_key(found.pair), found.pair.record
-        history = ledger.history(connection, setup.state, name or key, record.id if record else None)
+        history = journal.history(connection, setup.state, name or key, record.id if record else None)
         outlook = findings.outlook(found.pair, found.verdict, world.context)
         return Explanation(key, found.pair, found.verdict, outlook, history, finding)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,24 +13,43 @@ from reconciler.model import Action, Delta, Outcome, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ORDER = {Action.CANCEL: 0, Action.UPDATE: 1, Action.CREATE: 2, Action.DELETE: 3}
+_ORDER = {Action.CANCEL: 0, Action.UPDATE: 1, Action.CREATE: 2, Action.DELETE: 3, Action.LINK: 4}
 
 
-def build(job: str, crm: str, deltas: Iterable[Delta]) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What earlier runs make of the order, each a (side, key): what was put off, and what fails every time."""
+
+    waiting: frozenset[tuple[str, str]] = frozenset()
+    stubborn: frozenset[tuple[str, str]] = frozenset()
+
+
+FIRST_TURN = Turns()
+
+
+def build(job: str, crm: str, deltas: Iterable[Delta], turns: Turns = FIRST_TURN) -> Plan:
     """Return the plan of `job` against `crm`, most urgent first; the digest covers only what is planned."""
-    ordered = tuple(sorted(deltas, key=_urgency))
+    ordered = tuple(sorted(deltas, key=lambda delta: _urgency(delta, turns)))
     return Plan(ordered, digest(job, crm, ordered))
 
 
-def _urgency(delta: Delta) -> tuple[int, int, bool, str, str, str, str]:
-    """Order deltas: the most urgent first, then by what they do, then the nearest; an unknown start comes last."""
-    tie = (delta.key, identity(delta), delta.outcome)
-    return (delta.severity.rank, _ORDER[delta.action], not delta.start, delta.start, *tie)
+def _urgency(delta: Delta, turns: Turns) -> tuple[bool, int, bool, int, bool, str, str, str, str]:
+    """Order deltas: the most urgent first, then what was put off, by what they do, the nearest; unknown starts last.
+
+    What failed every time lets all others go first: five of its kind would end each run before the rest was reached.
+    """
+    mark, tie = (delta.side, delta.key), (delta.key, identity(delta), delta.outcome)
+    kept_waiting = mark in turns.waiting
+    urgency = (mark in turns.stubborn, delta.severity.rank, not kept_waiting, _ORDER[delta.action])
+    return (*urgency, not delta.start, delta.start, *tie)
 
 
-def digest(job: str, crm: str, deltas: Iterable[Delta]) -> str:
-    """Return SHA-256 over job, CRM identity and the sorted planned deltas, as hex digits."""
-    planned = sorted(identity(delta) for delta in deltas if delta.outcome is Outcome.PLANNED)
+def digest(job: str, crm: str, deltas: Iterable[Delta], besides: Iterable[str] = ()) -> str:
+    """Return SHA-256 over job, CRM identity and the sorted planned deltas, as hex digits.
+
+    `besides` are identities of what else a run would do: to let go of calendars that the job file no longer names.
+    """
+    planned = sorted([*(identity(delta) for delta in deltas if delta.outcome is Outcome.PLANNED), *besides])
     return hashlib.sha256(orjson.dumps([job, crm, planned])).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from ulid import ULID
 
-from reconciler.apply import recover
 from reconciler.errors import AccessError, CrmUnreachableError, SnapshotError
+from reconciler.hands import Hands
 from reconciler.model import Window
 from reconciler.observe import Observed
+from reconciler.recovery import Unknown, recover
 from reconciler.snapshot import unreachable
-from reconciler.store import ledger, state
-from reconciler.store.compare import Scope
+from reconciler.store import journal, ledger, state
 from reconciler.store.database import run_lock
 from reconciler.store.state import State
 
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """What one run knows so far. `refusal` and `blindness` say why nothing is planned, a sentence each."""
+    """What one run knows so far. `refusal` and `blindness` say why nothing is planned, a sentence each.
+
+    `unknown` is what earlier runs wrote of which nobody could tell yet what became of it.
+    """
 
     id: str
     now: datetime
@@ -38,6 +41,8 @@ class Session:
     observed: list[Observed] = field(default_factory=list)
     refusal: str | None = None
     blindness: str | None = None
+    unknown: Unknown = field(default_factory=Unknown)
+    holds_lock: Callable[[], bool] = lambda: True
 
     @property
     def is_judged(self) -> bool:
@@ -59,7 +64,7 @@ def session(setup: Setup) -> Iterator[Session]:
     this = Session(id=str(ULID.from_datetime(now)), now=now, window=setup.window(now))
     with ExitStack() as stack:
         if not setup.is_dry:
-            stack.enter_context(run_lock(setup.state.engine, setup.reader.identity))
+            this.holds_lock = stack.enter_context(run_lock(setup.state.engine, setup.reader.identity))
         with setup.state.begin() as connection:
             state.bind(connection, setup.state, setup.reader.identity)
             if not setup.is_dry:
@@ -81,22 +86,21 @@ def _note_refusal(setup: Setup, this: Session, error: AccessError) -> None:
 
 
 def _recover(setup: Setup, this: Session) -> None:
-    """Settle what dead runs sent and never confirmed, before anything is planned."""
+    """Settle what dead runs sent and never confirmed, before anything is planned; what they never sent has to wait."""
     if setup.writers is None:
         return
     with setup.state.begin() as connection:
-        intents = ledger.unsettled(connection, setup.state)
+        journal.abandon(connection, setup.state, this.epoch)
+        intents = journal.unsettled(connection, setup.state)
     if not intents:
         return
-    writer = setup.writers.crm()
     try:
-        recover(setup.state, writer, intents, Scope(this.window, frozenset()))
+        with Hands(setup, setup.writers, this.window, setup.patience(this.now)) as hands:
+            this.unknown = recover(setup.state, intents, hands.of)
     except CrmUnreachableError as error:
         this.blindness = unreachable(error)
     except SnapshotError as error:
         this.refusal = str(error)
-    finally:
-        writer.close()
 
 
 def finished(setup: Setup, this: Session, result: Result) -> Result:

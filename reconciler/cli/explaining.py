@@ -10,6 +10,7 @@ from reconciler import patterns
 from reconciler.cli import logs, running, screen
 from reconciler.cli.world import Format, Named, load_job
 from reconciler.errors import UsageError
+from reconciler.findings import inert
 from reconciler.model import Delta, Finding, Kind, Outcome, Remedy, Situation
 from reconciler.report import mask
 from reconciler.report.build import ADVICE
@@ -130,8 +131,8 @@ class _Shown:
     def past(self, row: Mapping[str, Any]) -> dict[str, tuple[Value, Value]]:
         """Return what one journal row changed: before and after."""
         before, after = row["before"] or {}, row["after"] or {}
-        names = dict.fromkeys([*before, *after])
-        changes = {name: (_whole(before.get(name)), _whole(after.get(name))) for name in names}
+        names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+        changes = {name: (inert(before.get(name)), inert(after.get(name))) for name in names}
         return changes if self._visible is None else mask.fields(changes, self._visible)
 
     def as_json(self) -> dict[str, Any]:
@@ -156,13 +157,6 @@ class _Shown:
             "delta": found.outlook.delta.action if found.outlook.delta else None,
             "history": [_journal_json(row, self.past(row)) for row in found.history],
         }
-
-
-def _whole(value: object) -> Value:
-    """Return a value of the journal as fields have it: JSON keeps lists for tuples."""
-    if isinstance(value, list):
-        return tuple(str(each) for each in value)
-    return value if value is None or isinstance(value, bool | str) else str(value)
 
 
 def _journal_json(row: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from reconciler.errors import ConfigError, LockedError, Problem, StateError
 from reconciler.store import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import URL, Engine, Table
 
@@ -182,40 +182,65 @@ def batched(values: Iterable[Any], size: int = BATCH) -> Iterator[list[Any]]:
 
 
 @contextmanager
-def run_lock(engine: Engine, name: str) -> Iterator[None]:
-    """Hold the one lock of the CRM `name` while a run writes to it; released by death. Raises LockedError at once."""
+def run_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
+    """Hold the one lock of the CRM `name` while a run writes to it; released by death. Raises LockedError at once.
+
+    What it yields tells whether the lock is still held: a connection may be lost, a file removed.
+    """
     locks = _file_lock if engine.dialect.name == "sqlite" else _advisory_lock
-    with locks(engine, name):
-        yield
+    with locks(engine, name) as is_held:
+        yield is_held
 
 
 @contextmanager
-def _file_lock(engine: Engine, name: str) -> Iterator[None]:
+def _file_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
     from filelock import FileLock, Timeout
 
     mark = hashlib.sha256(name.encode()).hexdigest()[:16]
     database = Path(engine.url.database or "state")
-    lock = FileLock(database.with_name(f"{database.name}.{mark}.lock"), mode=0o600)
+    path = database.with_name(f"{database.name}.{mark}.lock")
+    lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise LockedError("Another run on this CRM is at work; nothing was done.") from None
+    held = _file_number(path)
     try:
-        yield
+        yield lambda: _file_number(path) == held
     finally:
         lock.release()
 
 
+def _file_number(path: Path) -> int | None:
+    """Return what tells a file from another one of its name: who makes a new one can lock that."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
+
+
 @contextmanager
-def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
+def _advisory_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         if not connection.execute(text("SELECT pg_try_advisory_lock(:n)"), {"n": number}).scalar():
             raise LockedError("Another run on this CRM is at work; nothing was done.")
         try:
-            yield
+            yield lambda: _is_alive(connection)
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": number})
+            if _is_alive(connection):
+                connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": number})
+
+
+def _is_alive(connection: Connection) -> bool:
+    """Tell whether a session still stands; with it goes the lock that it holds."""
+    if connection.invalidated or connection.closed:
+        return False
+    try:
+        connection.execute(text("SELECT 1"))
+    except DBAPIError:
+        return False
+    return True
 
 
 __all__ = [

@@ -1,16 +1,16 @@
-"""What we agreed, meant, did and found: links with their bases, the journal, refused plans, and findings over time."""
+"""What we agreed and found: links with their bases, refused plans, and findings over time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, select, update
 
 from reconciler.model import Delta, Finding, Link, Outcome, Violation
 from reconciler.plan import identity
 from reconciler.store import accepted, codec
 from reconciler.store.database import batched, upsert
-from reconciler.store.schema import findings, journal, links, mirror, plans, records
+from reconciler.store.schema import findings, links, mirror, plans, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,82 +108,6 @@ def forget_past(connection: Connection, state: State, before: datetime) -> int:
     unheld = and_(mirror.c.job == state.job, mirror.c.linked.is_(False), mirror.c.to_at <= past)
     connection.execute(delete(mirror).where(unheld))
     return len(old)
-
-
-# ---- journal --------------------------------------------------------------------------------------------------------
-
-
-def intend(connection: Connection, state: State, run: str, epoch: int, delta: Delta, now: datetime) -> int:
-    """Write down what is about to be sent, before it is sent; return the journal row's number."""
-    row = {
-        "job": state.job,
-        "run": run,
-        "idempotency_key": f"{state.job}:{run}:{identity(delta)}",
-        "epoch": epoch,
-        "action": delta.action,
-        "side": delta.side,
-        "key": delta.key,
-        "crm_id": delta.crm_id,
-        "event": delta.event,
-        "agent": delta.agent,
-        "content": content(delta),
-        "before": codec.dump({name: change[0] for name, change in delta.fields.items()}),
-        "after": codec.dump({name: change[1] for name, change in delta.fields.items()}),
-        "status": "sent",
-        "attempts": 1,
-        "at": codec.epoch(now),
-    }
-    number: int = connection.execute(insert(journal).values(row).returning(journal.c.id)).scalar_one()
-    return number
-
-
-def unsettled(connection: Connection, state: State) -> list[dict[str, Any]]:
-    """Return the intents of which it is not known what became of them, oldest first."""
-    is_open = and_(journal.c.job == state.job, journal.c.status.in_(("sent", Outcome.UNKNOWN)))
-    rows = connection.execute(select(journal).where(is_open).order_by(journal.c.id)).mappings()
-    return [{**row, "after": codec.fields_of(codec.load(row["after"]) or {})} for row in rows]
-
-
-def settle(connection: Connection, number: int, outcome: Outcome, why: str, crm_id: str | None) -> None:
-    """Write down what became of an intent."""
-    values = {"status": outcome, "why": why or None} | ({"crm_id": crm_id} if crm_id else {})
-    connection.execute(update(journal).where(journal.c.id == number).values(values))
-
-
-def content(delta: Delta) -> bytes:
-    """Return a digest of what a delta leaves in the record, whenever it is written."""
-    import hashlib
-
-    return hashlib.blake2b(codec.dump([delta.action, dict(delta.want)]).encode(), digest_size=16).digest()
-
-
-def writes_since(connection: Connection, state: State, since: datetime, ids: Iterable[str]) -> list[tuple[str, bytes]]:
-    """Return what we wrote to these records since then: (record, content digest) once a write."""
-    found: list[tuple[str, bytes]] = []
-    for batch in batched(ids):
-        query = select(journal.c.crm_id, journal.c.content).where(
-            journal.c.job == state.job,
-            journal.c.crm_id.in_(batch),
-            journal.c.at >= codec.epoch(since),
-            journal.c.status == Outcome.DONE,
-        )
-        found += [(row.crm_id, bytes(row.content)) for row in connection.execute(query)]
-    return found
-
-
-def history(connection: Connection, state: State, key: str, crm_id: str | None) -> list[dict[str, Any]]:
-    """Return the journal of one appointment, oldest first."""
-    mine = (journal.c.key == key) if crm_id is None else (journal.c.key == key) | (journal.c.crm_id == crm_id)
-    rows = connection.execute(select(journal).where(journal.c.job == state.job, mine).order_by(journal.c.id)).mappings()
-    return [
-        {
-            **row,
-            "at": codec.from_epoch(row["at"]),
-            "before": codec.load(row["before"]),
-            "after": codec.load(row["after"]),
-        }
-        for row in rows
-    ]
 
 
 # ---- plans ----------------------------------------------------------------------------------------------------------
