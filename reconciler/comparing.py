@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reconciler import groups, guard, holding, judge
+from reconciler.accepting import Accepted
 from reconciler.agreement import Agreed
 from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError
@@ -14,7 +15,7 @@ from reconciler.findings import Context
 from reconciler.judgement import Bench, Judgement, Ruling, Rulings, World, in_turn, no_ruling
 from reconciler.model import Action, AgentState, Finding, Shape
 from reconciler.snapshot import look_up, unreachable
-from reconciler.store import compare, ledger, mirror
+from reconciler.store import accepted, compare, ledger, mirror
 from reconciler.store.compare import Scope
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
     world = world_of(setup, this.observed, this.now, shape)
     with setup.state.begin() as connection:
         held = holding.held(connection, setup.state, world.rules.compare)
+        known = Accepted(accepted.all_of(connection, setup.state), this.now)
     try:
         with setup.state.reading() as connection:
             found = judge.judge(
@@ -38,7 +40,7 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
                 world,
                 agree=_agree(setup),
                 fetch=_fetch(setup, world),
-                rulings=_rulings(options, held),
+                rulings=_rulings(options, held, known),
             )
     except CrmUnreachableError as error:
         this.blindness = unreachable(error)
@@ -51,15 +53,16 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
         found.findings += reading_findings(each, this.now)
     found.findings += _left_behind(setup, world)
     _count_quarantined(setup, this, found)
+    found.findings = known.rest(found.findings)
     return found
 
 
-def _rulings(options: Options, held: Held) -> Rulings:
+def _rulings(options: Options, held: Held, known: Accepted) -> Rulings:
     """Return what has a say on judged pairs: what people hold and accept, and last what this command was asked."""
 
     def rulings(bench: Bench) -> Ruling:
         asked = (options.ruling or no_ruling)(bench)
-        return in_turn(held.rule, asked)
+        return in_turn(held.rule, known.rulings(bench), asked)
 
     return rulings
 

@@ -129,7 +129,7 @@ def unreadable(calendar: Calendar, event: str, why: str) -> Finding:
 def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
     """Say that a calendar was not read whole: nothing it did not show means anything."""
     return Finding(
-        key=finding_key(Kind.COVERAGE_GAP, f"{calendar.source}:{calendar.agent.email}:{calendar.name}"),
+        key=gap_key(calendar),
         kind=Kind.COVERAGE_GAP,
         severity=Severity.CRITICAL,
         remedy=Remedy.HUMAN,
@@ -137,6 +137,11 @@ def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
         agent=calendar.agent.email,
         sides=sides.said("gap"),
     )
+
+
+def gap_key(calendar: Calendar) -> str:
+    """Return the key of the finding that says that a calendar was not read whole."""
+    return finding_key(Kind.COVERAGE_GAP, f"{calendar.source}:{calendar.agent.email}:{calendar.name}")
 
 
 def missed(calendar: Calendar, found: Missed) -> Finding:

@@ -109,6 +109,7 @@ class Judgement:
     records: Counter[str] = field(default_factory=Counter)
     linked: Counter[str] = field(default_factory=Counter)
     pending: int = 0
+    accepted: int = 0
     events_total: int = 0
     records_total: int = 0
     by_calendar: dict[int, int] = field(default_factory=dict)
@@ -118,6 +119,7 @@ class Judgement:
         """Count a judged pair once, and each of its sides once."""
         self.pairs[outlook.bucket] += 1
         self.pending += outlook.pending
+        self.accepted += outlook.accepted
         if one.event:
             self.events[outlook.bucket] += 1
         if one.record:

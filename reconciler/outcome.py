@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler import plan
+from reconciler import groups, plan
 from reconciler.errors import CrmUnreachableError, RefusedError
-from reconciler.model import Action, Mode, Outcome, Side
+from reconciler.model import Action, Kind, Mode, Outcome, Remedy, Side
 from reconciler.result import BUCKETS, EVENT_BUCKETS, RECORD_BUCKETS, CalendarSeen, Result, Sum, failed
 
 if TYPE_CHECKING:
