@@ -93,6 +93,8 @@ def _compare(crm: Crm, policy: Policy) -> Problems:
 
 
 def _allow(crm: Crm, policy: Policy) -> Problems:
+    if policy.sync is Direction.CRM_TO_CALENDAR:
+        return  # what is allowed is done to calendars
     if isinstance(crm, CsvCrm):
         if policy.allow:
             yield Problem("policy.allow", "must be empty: a CSV export can only be read", "remove it; the job reports")

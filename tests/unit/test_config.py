@@ -207,6 +207,20 @@ def test_a_csv_export_may_name_its_form(tmp_path: Path) -> None:
     assert (crm.path, crm.delimiter, crm.encoding) == (tmp_path / "export.csv", ";", "cp1252")
 
 
+def test_an_export_may_be_carried_into_calendars(tmp_path: Path) -> None:
+    sql = 'kind = "sql"\nurl = "sqlite:///crm.db"\ntable = "appointments"\n'
+    text = MINIMAL.replace(sql, 'kind = "csv"\npath = "export.csv"\n')
+    ics = text[text.index("[[source]]") : text.index("[crm]")]
+    google = '[[source]]\nkind = "google"\nagents = ["ann@acme.example"]\nauth = { token = "env:A" }\n'
+    google += 'auth_write = { token = "env:B" }\n'
+    policy = '\n[policy]\nsync = "crm-to-calendar"\nallow = ["create", "cancel"]\n'
+    job = job_of(tmp_path, text.replace(ics, google) + policy)
+    [source] = job.sources
+    assert isinstance(source, Google)
+    assert (str(source.auth.token), str(source.auth_write and source.auth_write.token)) == ("env:A", "env:B")
+    assert job.policy.sync is Direction.CRM_TO_CALENDAR
+
+
 def test_times_say_their_zone(tmp_path: Path) -> None:
     def zone_of(time: str) -> ZoneInfo | None:
         return job_of(tmp_path, MINIMAL.replace('time = "utc"', f'time = "{time}"')).crm.zone

@@ -15,9 +15,9 @@ from reconciler.agents import directory, rows_of_file
 from reconciler.cli.cadence import Demand, every, spoken
 from reconciler.config import Google, Ics, Microsoft, SqlCrm, load
 from reconciler.errors import Problem
-from reconciler.model import AgentState, Role
+from reconciler.model import AgentState, Direction, Role
 from reconciler.quota.budget import budget_for
-from reconciler.sources.google_auth import READ_SCOPE
+from reconciler.sources.google_auth import READ_SCOPE, WRITE_SCOPE
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = ROOT / "jobs"
@@ -81,6 +81,27 @@ def test_the_microsoft_job_names_its_secrets_reads_alone_and_writes_nothing() ->
     assert str(source.auth.client_secret) == "env:MS_SECRET"
     assert job.policy.allow == ()
     assert "Calendars.Read " in (JOBS / "microsoft.toml").read_text(), "not Calendars.ReadWrite: nothing is written"
+
+
+def test_the_job_that_writes_calendars_reads_and_writes_by_two_accounts_and_writes_nothing_yet() -> None:
+    job = load(JOBS / "two-way.toml", {})
+    [source] = job.sources
+    assert isinstance(source, Google)
+    assert source.auth_write is not None
+    assert str(source.auth.service_account) != str(source.auth_write.service_account)
+    assert (job.policy.sync, job.policy.allow, job.limits.notify) == (Direction.TWO_WAY, (), 0)
+    text = (JOBS / "two-way.toml").read_text()
+    assert f"{WRITE_SCOPE}\n" in text
+    assert READ_SCOPE.rpartition("/")[2] in text
+
+
+def test_its_part_for_outlook_can_be_taken_as_it_is(tmp_path: Path) -> None:
+    text = (JOBS / "two-way.toml").read_text()
+    (tmp_path / "two-way.toml").write_text(re.sub(r"^# (?=\[\[source|kind|agents|auth)", "", text, flags=re.MULTILINE))
+    source = load(tmp_path / "two-way.toml", {}).sources[1]
+    assert isinstance(source, Microsoft)
+    assert source.auth_write is not None
+    assert source.auth.client_id != source.auth_write.client_id
 
 
 def test_the_full_example_shows_every_section() -> None:
