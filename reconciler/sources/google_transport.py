@@ -58,6 +58,8 @@ class GoogleCalendar:
     All methods raise ProviderError, PostponedError and AccessError, and nothing else for whatever a server answers.
     """
 
+    _writes = False
+
     def __init__(
         self, endpoint: str, tokens: Tokens, quota: Quota, wire: Wire, *, clock: Callable[[], float] = time.time
     ) -> None:
@@ -106,7 +108,7 @@ class GoogleCalendar:
 
     def _send(self, call: _Call) -> Json:
         """Send as often as `quota` finds right; a token that is not valid any more is renewed once."""
-        agent, write = call.target.agent, call.write
+        agent, write = call.target.agent, self._writes
         token = self._tokens.token(agent, write=write, patience=call.target.patience)
         try:
             return self._sent(call, token)
@@ -133,8 +135,11 @@ class GoogleCalendar:
 class WritableGoogleCalendar(GoogleCalendar):
     """The writing half as well. A write asks Google to notify nobody, always.
 
-    After a TransientError its outcome is unknown: it is looked up, nothing here sends it again.
+    After a TransientError its outcome is unknown: it is looked up, nothing here sends it again. Look-ups too are made
+    by leave to write: what writes need not be given any other.
     """
+
+    _writes = True
 
     def insert(self, target: Target, body: Mapping[str, object]) -> Json:
         """Create an event under the id in `body`; TakenError when that id was ever used on this calendar."""
