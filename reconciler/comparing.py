@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reconciler import groups, guard, holding, judge
 from reconciler.accepting import Accepted
 from reconciler.agreement import Agreed
+from reconciler.claiming import Claiming
 from reconciler.decide import Rules
 from reconciler.errors import CrmUnreachableError
 from reconciler.findings import Context
 from reconciler.judgement import Bench, Judgement, Ruling, Rulings, World, in_turn, no_ruling
-from reconciler.model import Action, AgentState, Finding, Shape
+from reconciler.model import Action, AgentState, Direction, Finding, Role, Shape
 from reconciler.snapshot import look_up, unreachable
 from reconciler.store import accepted, compare, ledger, mirror
 from reconciler.store.compare import Scope
 
 if TYPE_CHECKING:
     from reconciler.holding import Held
-    from reconciler.model import Record
+    from reconciler.model import Calendar, Record
     from reconciler.observe import Observed
     from reconciler.session import Session
     from reconciler.setup import Options, Setup
+    from reconciler.store.state import Watched
 
 
 def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Judgement | None:
     """Compare both sides; None when the CRM fails while records are looked up."""
-    world = world_of(setup, this.observed, this.now, shape)
+    world = replace(world_of(setup, this.observed, this.now, shape), unknown=this.unknown)
     with setup.state.begin() as connection:
         held = holding.held(connection, setup.state, world.rules.compare)
         known = Accepted(accepted.all_of(connection, setup.state), this.now)
@@ -41,6 +44,7 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
                 agree=_agree(setup),
                 fetch=_fetch(setup, world),
                 rulings=_rulings(options, held, known),
+                recognised=_claiming(setup, this, world, shape).recognised,
             )
     except CrmUnreachableError as error:
         this.blindness = unreachable(error)
@@ -81,6 +85,8 @@ def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: S
             mapped=shape.mapped,
             remove=Action(policy.remove),
             origin=_origin(setup),
+            writes=writable_kinds(setup),
+            homes=homes(setup, (each.watched for each in observed)),
         ),
         watched={each.watched.id: each.watched for each in observed},
         scope=Scope(setup.window(now), frozenset(blind)),
@@ -89,6 +95,40 @@ def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: S
         blind_agents=frozenset(each.watched.calendar.agent.email for each in observed if each.mode is None),
         quarantined=frozenset((each.watched.id, event) for each in observed for event, _ in each.quarantined),
         record_per_agent=setup.job.crm.record_per == "agent",
+    )
+
+
+def writable_kinds(setup: Setup) -> frozenset[str]:
+    """Return the kinds of sources whose calendars this job writes to; a file or a feed can only be read."""
+    return frozenset() if setup.job.policy.sync is Direction.CALENDAR_TO_CRM else frozenset({"google", "microsoft"})
+
+
+def homes(setup: Setup, watched: Iterable[Watched]) -> dict[str, tuple[int, Calendar]]:
+    """Return where each agent's new events go: the primary calendar, else the first that is named, if it is written."""
+    kinds = writable_kinds(setup)
+    found: dict[str, tuple[int, Calendar]] = {}
+    for one in sorted(watched, key=lambda each: (not _is_primary(each.calendar), each.id)):
+        agent = one.calendar.agent
+        may_own = agent.role is Role.AGENT and agent.state is AgentState.ACTIVE
+        if one.calendar.kind in kinds and may_own:
+            found.setdefault(agent.email, (one.id, one.calendar))
+    return found
+
+
+def _is_primary(calendar: Calendar) -> bool:
+    return calendar.name.lower() in {"primary", calendar.agent.email}
+
+
+def _claiming(setup: Setup, this: Session, world: World, shape: Shape) -> Claiming:
+    """Return what looks up, before anything is created, whether it was made before."""
+    return Claiming(
+        state=setup.state,
+        world=world,
+        sources=setup.sources,
+        terms=setup.terms(shape),
+        limit=setup.job.limits.cap,
+        patience=setup.patience(this.now),
+        agree=None if setup.is_dry else _agree(setup),
     )
 
 

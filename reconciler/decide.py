@@ -26,7 +26,11 @@ from reconciler.model import (
 )
 
 UNSETTLED = "unsettled"
-"""The one hold that does not matter while both sides agree."""
+UNKNOWN = "unknown"
+"""The holds that do not matter while both sides agree: too young, and written to with an outcome nobody knows yet."""
+
+CLAIMED = "claimed"
+"""The hold of an event that we made for a record which is not there, or which has another event by now."""
 
 UNSEEN = Verdict(Situation.HOLD, Step.HOLD, reason="unseen")
 QUARANTINED = Verdict(Situation.HOLD, Step.HOLD, reason="quarantined")
@@ -54,9 +58,9 @@ class Rules:
 
 
 def decide(pair: Pair, rules: Rules) -> Verdict:
-    """Return what the table says of `pair`. A hold wins over everything but an unsettled pair that needs nothing."""
+    """Return what the table says of `pair`. What needs nothing is held for nothing that only waits."""
     verdict = _table(pair, rules)
-    if not pair.holds or (verdict.step in _QUIET and set(pair.holds) == {UNSETTLED}):
+    if not pair.holds or (verdict.step in _QUIET and set(pair.holds) <= {UNSETTLED, UNKNOWN}):
         return verdict
     return Verdict(Situation.HOLD, Step.HOLD, reason=", ".join(pair.holds))
 

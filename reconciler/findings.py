@@ -88,7 +88,9 @@ _SAID_ELSEWHERE = frozenset({"unobserved", "organizer_unobserved", patterns.TZ_S
 
 _STALE = "the rule of its series was changed or cut; the record still stands"
 _CUT = "its series was changed while records of the old rule still stand"
+_UNKNOWN = "nobody could tell yet what became of our last write to it; it is looked up again before anything is written"
 _UNSEEN = "the calendar was read whole and does not show it; that alone is no evidence"
+_CLAIMED = "we made it for a CRM record that is not there any more or has another event; it is never entered again"
 _LEFT = "the event lies outside what is read now, and the record says something else"
 _WAITS = "pending: it changed a moment ago and is left to the live integration until it settles"
 
@@ -280,7 +282,7 @@ def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
         finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HUMAN, why, kind)
         return Outlook("human", (finding,))
     pending = decide.UNSETTLED in pair.holds
-    why = _WAITS if pending else verdict.reason
+    why = _UNKNOWN if decide.UNKNOWN in pair.holds else _WAITS if pending else verdict.reason
     kind = _apparent_kind(pair, names)
     finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HOLD, why, kind)
     waiting = replace(finding, severity=SEVERITY[kind])  # nobody is woken for what may settle itself
@@ -293,6 +295,7 @@ def _hold_kind(pair: Pair, verdict: Verdict, names: tuple[str, ...], context: Co
     cases = (
         ("ambiguous" in pair.holds, Kind.AMBIGUOUS, _ambiguity(pair)),
         (unreadable, Kind.QUARANTINED, _unreadable(pair)),
+        (decide.CLAIMED in pair.holds, Kind.MISSING_IN_CRM, _CLAIMED),
         (pair.seen is not None and pair.seen.stale, Kind.STALE_SERIES, _STALE),
         (patterns.STALE_SERIES in pair.holds, Kind.STALE_SERIES, _cut(verdict)),
         (verdict.reason == "unseen", Kind.ORPHAN_IN_CRM, _UNSEEN),

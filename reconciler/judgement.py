@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from reconciler.store.state import Watched
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What we wrote to of which nobody can tell yet what became of it: records, and events as (calendar, id)."""
+
+    records: frozenset[str] = frozenset()
+    events: frozenset[tuple[int, str]] = frozenset()
+
+    def holds(self, pair: Pair) -> bool:
+        """Tell whether nothing may be planned for this pair before it is known."""
+        record = pair.record.id if pair.record else pair.link.crm_id if pair.link else None
+        event = (pair.calendar_id, pair.seen.event) if pair.seen else None
+        return record in self.records or event in self.events
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What judging needs to know beyond the rows: the rules, the calendars, who is blind, the people and the time."""
@@ -32,6 +46,7 @@ class World:
     blind_agents: frozenset[str] = frozenset()  # of whom at least one calendar was not observed
     quarantined: frozenset[tuple[int, str]] = frozenset()
     record_per_agent: bool = False
+    unknown: Unknown = field(default_factory=Unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,10 @@ class Bench:
 
 Rulings: TypeAlias = Callable[[Bench], Ruling]
 """What makes a ruling once all pairs are judged: some can be ruled on only beside the others."""
+
+
+Ruled: TypeAlias = tuple[Judged, "Outlook"]
+"""A judged pair with what it comes to, after everybody had their say."""
 
 
 def as_it_is(one: Judged, outlook: Outlook) -> tuple[Judged, Outlook]:

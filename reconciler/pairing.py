@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reconciler import decide, match, normalise
+from reconciler.decide import CLAIMED
 from reconciler.judgement import Judged, World
 from reconciler.match import Candidates
 from reconciler.model import AgentState, Pair, Presence, Record, Role, Seen, Situation, Step, Tier, Verdict
-from reconciler.store import codec, compare, records
+from reconciler.store import codec, compare, ledger, records
 from reconciler.store.compare import Candidate, Scope, Sighting
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def holds(pair: Pair, world: World) -> tuple[str, ...]:
         found.append("organizer_unobserved")
     if (pair.record is not None and pair.record.problem) or _is_quarantined(pair, world):
         found.append("quarantined")
+    if world.unknown.holds(pair):
+        found.append(decide.UNKNOWN)
     if _is_young(pair, world):
         found.append(decide.UNSETTLED)
     return tuple(found)
@@ -137,6 +140,8 @@ def judged_event(
     """Judge one event without a link; None for one that is gone and that no record ever stood for."""
     seen, watched = sighting.seen, world.watched[sighting.calendar]
     pair = Pair(seen=seen, calendar=watched.calendar, calendar_id=sighting.calendar, record=None, link=None)
+    if seen.claim is not None and seen.absence is None:
+        return _made_by_us(connection, state, world, sighting, pair)
     keyed = [one for key in seen.keys for one in by_key.get(key, ()) if _may_be_theirs(one.record, seen, world)]
     natural = _natural(connection, state, seen, owners, world) if not keyed and seen.absence is None else []
     spoken_for = frozenset(one.record.id for one in keyed if one.linked)
@@ -147,6 +152,28 @@ def judged_event(
     verdict = decide.decide(pair, world.rules)
     counts = any(one.in_scope for one in keyed if pair.record and one.record.id == pair.record.id)
     return Judged(pair, verdict, sighting.in_scope, record=counts, others=pair.candidates)
+
+
+def _made_by_us(connection: Connection, state: State, world: World, sighting: Sighting, pair: Pair) -> Judged:
+    """Judge an event that we made and know no link of any more: with its record, or held; it is never entered again."""
+    found = compare.one_record(connection, state, sighting.seen.claim or "")
+    record = found.record() if found else None
+    if record is None or ledger.place_of(connection, state, record.id) is not None:
+        held = replace(pair, holds=(CLAIMED,), candidates=(sighting.seen.claim or "",))
+        return Judged(held, decide.decide(held, world.rules), sighting.in_scope)
+    pair = replace(pair, record=record, tier=Tier.CLAIM)
+    pair = replace(pair, holds=holds(pair, world))
+    is_there = record.presence is not Presence.ABSENT
+    return Judged(pair, decide.decide(pair, world.rules), sighting.in_scope, record=is_there and _touches(record, world))
+
+
+def _touches(record: Record, world: World) -> bool:
+    """Tell whether a record without a link counts in this run."""
+    span = codec.record_span(record.fields)
+    if span is None:
+        return True
+    begins, ends = codec.scope_range(span)
+    return begins < world.scope.end and ends > world.scope.start
 
 
 def _may_be_theirs(record: Record, seen: Seen, world: World) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.judgement import Unknown
 from reconciler.model import Outcome
 from reconciler.store import journal
 
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from reconciler.hand import Hand
     from reconciler.store.journal import Intent
     from reconciler.store.state import State
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """What can't be told of yet: the records and the events (calendar, id) that nothing may be planned for."""
-
-    records: frozenset[str] = frozenset()
-    events: frozenset[tuple[int, str]] = frozenset()
 
 
 def recover(state: State, intents: Iterable[Intent], hand: Callable[[Intent], Hand]) -> Unknown:

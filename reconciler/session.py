@@ -12,9 +12,10 @@ from ulid import ULID
 
 from reconciler.errors import AccessError, CrmUnreachableError, SnapshotError
 from reconciler.hands import Hands
+from reconciler.judgement import Unknown
 from reconciler.model import Window
 from reconciler.observe import Observed
-from reconciler.recovery import Unknown, recover
+from reconciler.recovery import recover
 from reconciler.snapshot import unreachable
 from reconciler.store import journal, ledger, state
 from reconciler.store.database import run_lock
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 class Session:
     """What one run knows so far. `refusal` and `blindness` say why nothing is planned, a sentence each.
 
-    `unknown` is what earlier runs wrote of which nobody could tell yet what became of it.
+    `unknown` is what earlier runs wrote of which nobody could tell yet what became of it. `compares` is false for a
+    command that looks at a part of the CRM only: what it did not look for stays open.
     """
 
     id: str
@@ -42,11 +44,12 @@ class Session:
     refusal: str | None = None
     blindness: str | None = None
     unknown: Unknown = field(default_factory=Unknown)
+    compares: bool = True
     holds_lock: Callable[[], bool] = lambda: True
 
     @property
     def is_judged(self) -> bool:
-        """Tell whether both sides could be compared."""
+        """Tell whether both sides could be compared, if they were to be."""
         return not (self.refusal or self.blindness)
 
     def blind_agents(self) -> set[str]:
@@ -124,9 +127,9 @@ def _since(
 def _remember(
     connection: Connection, setup: Setup, this: Session, result: Result, before: Mapping[str, tuple[datetime, int]]
 ) -> None:
-    blind = this.blind_agents()
+    blind, could_tell = this.blind_agents(), this.is_judged and this.compares
     ledger.save_findings(
-        connection, setup.state, result.findings, before, this.now, lambda agent: this.is_judged and agent not in blind
+        connection, setup.state, result.findings, before, this.now, lambda agent: could_tell and agent not in blind
     )
     if this.is_judged:
         ledger.forget_past(connection, setup.state, this.window.start)
