@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.guard import Limits, Populations, collapsed, judge
+from reconciler.guard import Limits, Past, Populations, Uncovered, collapsed, judge
 from reconciler.limit import Limit
 from reconciler.model import Action, Delta, Kind, Outcome, Severity, Side, Violation
 from reconciler.plan import identity
@@ -189,12 +190,133 @@ def test_pace_lets_everything_approved_through() -> None:
     )
 
 
+# ---- any 24 hours ---------------------------------------------------------------------------------------------------
+
+
+def test_a_day_has_room_for_so_many_runs_and_no_more() -> None:
+    limits, population = replace(LIMITS, day=2), populations(by_agent={ANN: 260})  # 13 cancels a run, 26 a day
+    assert judge(deltas(Action.CANCEL, 13), limits, population, NOTHING, Past(written={"cancel": 13})).violations == ()
+    [violation] = judge(deltas(Action.CANCEL, 13), limits, population, NOTHING, Past(written={"cancel": 14})).violations
+    assert (violation.limit, violation.action, violation.found, violation.allowed) == ("day", Action.CANCEL, 27, 26)
+    assert violation.why == "cancels within 24 hours, 14 of them by earlier runs"
+
+
+def test_a_plan_over_the_run_and_over_the_day_names_both() -> None:
+    past = Past(written={"cancel": 130})
+    judged = judge(deltas(Action.CANCEL, 14), LIMITS, populations(by_agent={ANN: 260}), NOTHING, past)
+    assert [violation.limit for violation in judged.violations] == ["cancel", "day"]
+
+
+def test_a_full_day_refuses_nobody_who_has_nothing_to_do() -> None:
+    past = Past(written={"cancel": 1000})
+    assert judge(deltas(Action.UPDATE, 3), LIMITS, populations(), NOTHING, past).violations == ()
+
+
+def test_what_was_consented_to_goes_on_a_full_day() -> None:
+    plan = deltas(Action.CANCEL, 3)
+    approved = frozenset(identity(delta) for delta in plan)
+    past = Past(written={"cancel": 1000})
+    assert judge(plan, LIMITS, populations(), approved, past).violations == ()
+
+
+@pytest.mark.parametrize(("written", "going"), [(0, 26), (250, 10), (260, 0), (999, 0)])
+def test_pace_keeps_to_the_smaller_room_of_run_and_day(written: int, going: int) -> None:
+    past = Past(written={"update": written})
+    judged = judge(deltas(Action.UPDATE, 40), PACED, populations(), NOTHING, past)
+    assert judged.violations == ()
+    assert [delta.outcome for delta in judged.deltas] == ([Outcome.PLANNED] * going + [Outcome.DEFERRED] * (40 - going))
+
+
+def test_without_pace_a_full_day_refuses_updates_too() -> None:
+    judged = judge(deltas(Action.UPDATE, 11), LIMITS, populations(), NOTHING, Past(written={"update": 250}))
+    assert [(violation.limit, violation.action) for violation in judged.violations] == [("day", Action.UPDATE)]
+
+
+# ---- either side, and people who would be told ----------------------------------------------------------------------
+
+
+def test_what_is_written_to_calendars_counts_like_what_is_written_to_the_crm() -> None:
+    plan = [*deltas(Action.CANCEL, 7), *(replace(one, side=Side.CALENDAR) for one in deltas(Action.CANCEL, 7, BOB))]
+    [violation] = judge(plan, LIMITS, populations(), NOTHING).violations
+    assert (violation.limit, violation.found, violation.allowed) == ("cancel", 14, 13)
+
+
+def told(count: int, agent: str = ANN) -> list[Delta]:
+    return [replace(delta, notify=1, side=Side.CALENDAR) for delta in deltas(Action.UPDATE, count, agent)]
+
+
+def test_nobody_is_told_anything_unless_the_job_file_says_so() -> None:
+    [violation] = judge(told(2), LIMITS, populations(), NOTHING).violations
+    assert (violation.limit, violation.found, violation.allowed) == ("notify", 2, 0)
+    assert judge(told(2), replace(LIMITS, notify=2), populations(), NOTHING).violations == ()
+
+
+def test_people_are_counted_and_not_changes() -> None:
+    plan = [replace(delta, notify=5) for delta in told(2)]
+    [violation] = judge(plan, replace(LIMITS, notify=9), populations(), NOTHING).violations
+    assert (violation.found, violation.allowed) == (10, 9)
+
+
+def test_who_is_told_by_what_was_consented_to_withheld_or_put_off_does_not_count() -> None:
+    plan = told(2)
+    assert judge(plan, LIMITS, populations(), frozenset(identity(delta) for delta in plan)).violations == ()
+    emptied = populations(by_agent={ANN: 9, BOB: 9}, events={ANN: 0})
+    assert judge(plan, LIMITS, emptied, NOTHING).violations == ()
+    later = judge(told(3), replace(PACED, update=Limit.parse("1"), notify=1), populations(), NOTHING)
+    assert (later.violations, outcomes(later.deltas)) == ((), {Outcome.PLANNED: 1, Outcome.DEFERRED: 2})
+
+
+# ---- a job file that covers less ------------------------------------------------------------------------------------
+
+
+def lost(records: int, agent: str = BOB) -> Uncovered:
+    return Uncovered(number=2, source="google", agent=agent, name="primary", records=records)
+
+
+@pytest.mark.parametrize(("records", "limits"), [(14, ["scope"]), (13, [])])
+def test_what_falls_out_of_the_job_file_is_judged_by_the_limit_of_cancels(records: int, limits: list[str]) -> None:
+    population = populations(linked=260 - records)  # 5 % of those linked and those let go of
+    judged = judge([], LIMITS, population, NOTHING, Past(uncovered=(lost(records),)))
+    assert [violation.limit for violation in judged.violations] == limits
+
+
+def test_a_smaller_scope_names_whose_calendars_fall_out() -> None:
+    agents = ("a@acme.example", "b@acme.example", "c@acme.example", "d@acme.example")
+    past = Past(uncovered=tuple(lost(20, agent) for agent in agents))
+    [violation] = judge([], LIMITS, populations(), NOTHING, past).violations
+    assert (violation.found, violation.allowed, violation.population) == (80, 17, 340)
+    assert violation.why.endswith(
+        "that the job file no longer names: a@acme.example, b@acme.example, c@acme.example and 1 more"
+    )
+
+
+def test_consent_to_a_smaller_scope_is_to_these_calendars_and_no_others() -> None:
+    past = Past(uncovered=(lost(20), lost(20, ANN)))
+    approved = frozenset({lost(0).identity})
+    [violation] = judge([], LIMITS, populations(), approved, past).violations
+    assert (violation.found, violation.why.rpartition(": ")[2]) == (20, ANN)
+    assert judge([], LIMITS, populations(), approved | {lost(0, ANN).identity}, past).violations == ()
+
+
+def test_a_smaller_scope_stops_everything_else() -> None:
+    judged = judge(deltas(Action.UPDATE, 1), LIMITS, populations(), NOTHING, Past(uncovered=(lost(40),)))
+    assert [violation.limit for violation in judged.violations] == ["scope"]
+
+
+def test_an_emptied_calendar_of_which_all_was_consented_to_is_not_withheld() -> None:
+    plan = deltas(Action.CANCEL, 5)
+    population = populations(by_agent={ANN: 5, BOB: 9}, events={ANN: 0})
+    every = frozenset(identity(delta) for delta in plan)
+    assert judge(plan, LIMITS, population, every).withheld == ()
+    assert len(judge(plan, LIMITS, population, frozenset([*every][:4])).withheld) == 1
+
+
 # ---- properties -----------------------------------------------------------------------------------------------------
 
 SMALL = st.builds(Limit.parse, st.sampled_from(["0", "1", "2", "50%", "1 or 25%", "3 or 10%"]))
 LIMITED = st.builds(
     Limits, create=SMALL, update=SMALL, cancel=SMALL, delete=SMALL, agent_cancel=SMALL,
-    cap=st.integers(0, 6), pace=st.booleans(),
+    cap=st.integers(0, 6), day=st.integers(1, 3), pace=st.booleans(), notify=st.integers(0, 4),
 )  # fmt: skip
 PEOPLED = st.builds(
     Populations,
@@ -203,33 +325,79 @@ PEOPLED = st.builds(
     linked_by_agent=st.dictionaries(st.sampled_from([ANN, BOB]), st.integers(0, 20)),
     events_by_agent=st.dictionaries(st.sampled_from([ANN, BOB]), st.integers(0, 3)),
 )
-PLANS = st.lists(
-    st.tuples(st.sampled_from(list(Action)), st.sampled_from([ANN, BOB, None]), st.booleans()), max_size=25
-)
+WRITTEN = st.builds(Past, written=st.dictionaries(st.sampled_from(list(Action)).map(str), st.integers(0, 20)))
+AGENTS = st.sampled_from([ANN, BOB, None])
+ONE = st.tuples(st.sampled_from(list(Action)), AGENTS, st.integers(0, 2), st.sampled_from(list(Side)), st.booleans())
 
 
-@given(PLANS, LIMITED, PEOPLED)
-def test_without_violations_nothing_exceeds_its_allowance_but_what_was_approved(
-    plan: list[tuple[Action, str | None, bool]], limits: Limits, population: Populations
+@st.composite
+def plans(draw: st.DrawFn) -> tuple[list[Delta], frozenset[str]]:
+    """Return a plan, and the identities of what a person consented to."""
+    made, approved = [], set()
+    for number, (action, agent, notify, side, yes) in enumerate(draw(st.lists(ONE, max_size=25))):
+        kind, severity = Kind.FIELD_DRIFT, Severity.HIGH
+        made.append(
+            Delta(action=action, side=side, key=str(number), kind=kind, severity=severity, agent=agent, notify=notify)
+        )
+        if yes:
+            approved.add(identity(made[-1]))
+    return made, frozenset(approved)
+
+
+def allowed(action: Action, limits: Limits, population: Populations) -> int:
+    limit: Limit = getattr(limits, "update" if action is Action.LINK else action)
+    of = population.records if action in {Action.CREATE, Action.LINK} else population.linked
+    return limit.allowed(of, limits.cap)
+
+
+@given(plans(), LIMITED, PEOPLED, WRITTEN)
+def test_of_any_mix_no_more_goes_than_run_day_and_people_allow_but_what_was_approved(
+    plan: tuple[list[Delta], frozenset[str]], limits: Limits, population: Populations, past: Past
 ) -> None:
-    made = [
-        Delta(action=action, side=Side.CRM, key=str(n), kind=Kind.FIELD_DRIFT, severity=Severity.HIGH, agent=agent)
-        for n, (action, agent, _) in enumerate(plan)
-    ]
-    approved = frozenset(identity(delta) for delta, (_, _, yes) in zip(made, plan, strict=True) if yes)
-    judged = judge(made, limits, population, approved)
+    made, approved = plan
+    judged = judge(made, limits, population, approved, past)
     assert [delta.key for delta in judged.deltas] == [delta.key for delta in made]
     assert all(violation.found > violation.allowed for violation in judged.violations)
     going = [delta for delta in judged.deltas if delta.outcome is Outcome.PLANNED]
-    counted = Counter(delta.action for delta in going if identity(delta) not in approved)
-    refused = {violation.action for violation in judged.violations}
-    ways = (limits.create, limits.update, limits.cancel, limits.delete, limits.update)
-    for action, limit in zip(Action, ways, strict=True):
-        of = population.records if action in {Action.CREATE, Action.LINK} else population.linked
-        assert (counted[action] > limit.allowed(of, limits.cap)) == (action in refused)
+    counted = [delta for delta in going if identity(delta) not in approved]
+    count = Counter(delta.action for delta in counted)
+    refused = {(violation.limit, violation.action) for violation in judged.violations}
+    for action in Action:
+        run = allowed(action, limits, population)
+        name = "update" if action is Action.LINK else action.value
+        assert (count[action] > run) == ((name, action) in refused)
+        if not refused:
+            assert count[action] == 0 or past.written.get(action, 0) + count[action] <= limits.day * run
+    if not refused:
+        assert sum(delta.notify for delta in counted) <= limits.notify
     assert approved <= {identity(delta) for delta in going}
     withheld = {violation.agent for violation in judged.withheld}
-    assert not [delta for delta in going if delta.agent in withheld and identity(delta) not in approved]
+    assert not [delta for delta in counted if delta.agent in withheld]
+
+
+@given(plans(), LIMITED, PEOPLED, WRITTEN, st.randoms(use_true_random=False))
+def test_the_order_of_a_plan_decides_what_goes_first_and_never_how_much(
+    plan: tuple[list[Delta], frozenset[str]], limits: Limits, population: Populations, past: Past, random: Random
+) -> None:
+    made, approved = plan
+    shuffled = list(made)
+    random.shuffle(shuffled)
+    limits = replace(limits, notify=50)  # who is put off decides who would be told
+    one, other = (judge(deltas, limits, population, approved, past) for deltas in (made, shuffled))
+    assert (one.violations, one.withheld) == (other.violations, other.withheld)
+    by_action = [Counter((delta.action, delta.outcome) for delta in judged.deltas) for judged in (one, other)]
+    assert by_action[0] == by_action[1]
+
+
+@given(plans(), LIMITED, PEOPLED, WRITTEN)
+def test_what_was_approved_counts_against_nothing(
+    plan: tuple[list[Delta], frozenset[str]], limits: Limits, population: Populations, past: Past
+) -> None:
+    made, approved = plan
+    rest = [delta for delta in made if identity(delta) not in approved]
+    judged, alone = judge(made, limits, population, approved, past), judge(rest, limits, population, NOTHING, past)
+    assert judged.violations == alone.violations
+    assert [one for one in judged.deltas if identity(one) not in approved] == list(alone.deltas)
 
 
 @pytest.mark.parametrize(
