@@ -20,6 +20,7 @@ LOOKING_BACK = timedelta(days=1)
 """How long what was put off comes first."""
 
 if TYPE_CHECKING:
+    from reconciler.hand import Hand
     from reconciler.judgement import Proposal
     from reconciler.model import Shape
     from reconciler.session import Session
@@ -33,8 +34,12 @@ def execute(
     shape: Shape,
     proposals: Sequence[Proposal],
     populations: guard.Populations,
+    around: Callable[[Hand], Hand] = lambda hand: hand,
 ) -> tuple[guard.Judgement, Plan]:
-    """Plan, guard and apply what is proposed; return what the guard said, and the plan with its outcomes."""
+    """Plan, guard and apply what is proposed; return what the guard said, and the plan with its outcomes.
+
+    `around` is put around each hand that writes, by what does more about a write than to send and settle it.
+    """
     proposed = [proposal.delta for proposal in proposals]
     past = _past(setup, this)
     drafted = _drafted(setup, proposed, past, _turns(setup, this))
@@ -46,7 +51,7 @@ def execute(
         return judged, Plan(judged.deltas, drafted.digest)
     _begin(setup, this, given, past)
     by_identity = {plan.identity(proposal.delta): proposal for proposal in proposals}
-    deltas = _applied(setup, this, shape, judged.deltas, by_identity, given.approved)
+    deltas = _applied(setup, this, shape, judged.deltas, by_identity, given.approved, around)
     return judged, Plan(deltas, drafted.digest)
 
 
@@ -106,6 +111,7 @@ def _applied(
     deltas: tuple[Delta, ...],
     proposals: Mapping[str, Proposal],
     approved: Mapping[str, str],
+    around: Callable[[Hand], Hand],
 ) -> tuple[Delta, ...]:
     """Apply what the guard let through."""
     if setup.writers is None or not any(delta.outcome is Outcome.PLANNED for delta in deltas):
@@ -113,7 +119,7 @@ def _applied(
     with Hands(setup, setup.writers, this.window, setup.patience(this.now), shape) as hands:
         applying = Applying(
             state=setup.state,
-            hand=hands.of,
+            hand=lambda delta: around(hands.of(delta)),
             run=this.id,
             epoch=this.epoch,
             clock=setup.clock,

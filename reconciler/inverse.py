@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from reconciler.findings import Context
     from reconciler.model import Change
 
+HELD = "held: "
+"""How the reasons begin that are the job file's, or the CRM's, and not the record's."""
+
 CHANGED = "it was changed since"
 REMOVED = "it is not there any more"
 INEXACT = "it was written before the journal kept what was there exactly"
@@ -174,10 +177,10 @@ def _impossible(entry: Entry, delta: Delta, pair: Pair, context: Context) -> str
         (_has_ended(entry, delta, pair, context), ENDED),
         (entry.action is not Action.CREATE and delta.action is Action.CANCEL and not _is_proven(pair), UNPROVEN),
         (entry.side is Side.CALENDAR and pair.seen is not None and pair.seen.guests > 0, ATTENDED),
-        (delta.action not in context.allow, f'held: [policy].allow does not include "{delta.action}"'),
+        (delta.action not in context.allow, f'{HELD}[policy].allow does not include "{delta.action}"'),
         (
             entry.side is Side.CRM and delta.action not in context.can,
-            f"held: this CRM can't {delta.action} records",
+            f"{HELD}this CRM can't {delta.action} records",
         ),
     )
     return next((why for holds, why in reasons if holds), "")
