@@ -1,0 +1,69 @@
+"""Processes that are killed at any instant, and processes that begin at the same one: real ones, as cron has them."""
+
+from __future__ import annotations
+
+import random
+import time
+from multiprocessing.context import ForkServerContext
+
+import pytest
+
+from reconciler.errors import LockedError
+from tests.crash.program import ended, forking, started
+from tests.crash.twins import Twins, agreed, at_rest, changed, left, showing, written
+from tests.e2e.world import World
+
+KILLED = -9
+DELTAS = {"create": 250, "update": 200, "cancel": 50}
+POLLS = 6_000
+
+
+@pytest.fixture(scope="module")
+def context() -> ForkServerContext:
+    return forking()
+
+
+def kill_after(context: ForkServerContext, world: World, intents: int, pause: float) -> int:
+    """Run the job in a process and kill it once its journal has so many rows, and a moment later."""
+    process = started(context, world)
+    for _ in range(POLLS):
+        if process.exitcode is not None or written(world) >= intents:
+            break
+        time.sleep(0.01)  # the processor is for the process that writes
+    time.sleep(pause)
+    process.kill()
+    return ended(process)
+
+
+def test_runs_that_are_killed_while_they_write_500_records_leave_what_one_run_would(
+    twins: Twins, context: ForkServerContext
+) -> None:
+    world = agreed(twins, 300)
+    changed(world, of=300, **DELTAS)
+    again = twins.keep(world)
+    before = written(world)
+    assert len(at_rest(world).deltas) == sum(DELTAS.values())
+    undisturbed = left(world)
+    world = again()
+    draw = random.Random(500)
+    exits = [
+        kill_after(context, world, before + draw.randint(60, 90) * number, draw.random() / 50) for number in range(1, 7)
+    ]
+    assert exits.count(KILLED) >= 4, exits
+    at_rest(world)
+    assert left(world) == undisturbed
+
+
+def test_of_two_processes_that_start_at_the_same_instant_one_writes(twins: Twins, context: ForkServerContext) -> None:
+    world = agreed(twins, 1)
+    barrier = context.Barrier(2)
+    met: set[tuple[int, ...]] = set()
+    for number in range(1, 9 if twins.is_postgres else 51):
+        world.write(world.agents[0], *(showing(each) for each in range(number + 1)))
+        both = [started(context, world, barrier) for _ in range(2)]
+        met.add(tuple(sorted(ended(each) for each in both)))
+        assert len(world.rows()) == number + 1, "one record for each showing"
+    assert met <= {(0, 0), (0, LockedError.exit_code)}
+    runs = [row["run"] for row in world.journal()]
+    assert len(runs) == len(set(runs)), "each showing was written once"
+    at_rest(world)
