@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from reconciler import normalise
 from reconciler.agreement import agreed
 from reconciler.crm import Written
-from reconciler.errors import CrmUnreachableError, SnapshotError
 from reconciler.hand import Came
 from reconciler.model import Action, Link, Outcome, Presence, Tier
 from reconciler.store import compare, ledger, records
@@ -78,17 +77,7 @@ class CrmHand:
             case Action.DELETE:
                 return self._writes.delete(delta.crm_id or "", version=version)
             case Action.LINK:
-                return self._found(delta)
-
-    def _found(self, delta: Delta) -> Written:
-        """Look at a record that only a link is noted for: it must be as it was when that was decided."""
-        try:
-            record = self._writes.find(delta.crm_id, delta.key)
-        except (CrmUnreachableError, SnapshotError) as error:
-            return Written(Outcome.FAILED, why=f"nothing was noted: {error}")
-        if record is None or record.version != delta.version:
-            return Written(Outcome.CONFLICT, record, "the record changed after it was read")
-        return Written(Outcome.DONE, record)
+                raise ValueError("a link is written to no record")
 
     def agree(self, connection: Connection, delta: Delta, proposal: Proposal, came: Came) -> Came:
         """Refresh the record and, where both sides agree now, the base, from what the CRM kept."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from reconciler.calendar_side import CalendarHand, Calendars
 from reconciler.crm_side import CrmHand
-from reconciler.model import Shape, Side
+from reconciler.link_side import LinkHand
+from reconciler.model import Action, Shape, Side
 from reconciler.store import state
 from reconciler.store.compare import Scope
 from reconciler.store.journal import Intent
@@ -50,6 +51,8 @@ class Hands:
 
     def of(self, one: Delta | Intent) -> Hand:
         """Return who writes this delta, or wrote this intent."""
+        if one.action is Action.LINK:
+            return LinkHand(self._setup.state, self._compared)
         source = None if one.side is Side.CRM else self._source_of(one)
         if source not in self._made:
             hand = self._made[source] = self._crm() if source is None else self._calendar(source)
@@ -57,8 +60,11 @@ class Hands:
         return self._made[source]
 
     def _crm(self) -> Hand:
-        compared = self._setup.compare(self._shape) if self._shape else ()
-        return CrmHand(self._setup.state, self._writers.crm, compared, self._scope)
+        return CrmHand(self._setup.state, self._writers.crm, self._compared, self._scope)
+
+    @property
+    def _compared(self) -> tuple[str, ...]:
+        return self._setup.compare(self._shape) if self._shape else ()
 
     def _source_of(self, one: Delta | Intent) -> str:
         """Return the name of the source whose calendar is written to; empty for one that the job does not name."""
