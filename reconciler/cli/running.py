@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.cli import logs, screen
+from reconciler.cli import ending, logs, screen
 from reconciler.cli.world import Named, load_job
 from reconciler.errors import LockedError, Problem, UsageError
 
@@ -55,11 +55,10 @@ def exit_code(result: Result, asked: Asked) -> int:
 
 
 def _result(call: Call, named: Named, asked: Asked) -> tuple[Result, Look]:
-    from reconciler.assembly import assemble
     from reconciler.run import run as run_job
 
     began = time.monotonic()
-    with assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=asked.dry_run) as setup:
+    with ending.opened(call, named, dry_run=asked.dry_run) as setup:
         options = _options(call, setup, asked)
         with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
             result = run_job(setup, options, progress)
