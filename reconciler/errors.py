@@ -61,10 +61,15 @@ class StateError(RefusedError):
 
 
 class LockedError(ReconcilerError):
-    """Another run holds the lock."""
+    """Another run holds the lock. `overdue` says that it has held it for longer than any run should take."""
 
     exit_code = 75
     retryable = True
+
+    def __init__(self, sentence: str, *, overdue: bool = False) -> None:
+        """Hold the sentence, and what is to be thought of the other run."""
+        self.overdue = overdue
+        super().__init__(sentence)
 
 
 class CrmUnreachableError(ReconcilerError):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ulid import ULID
 
-from reconciler.errors import AccessError, CrmUnreachableError, SnapshotError
+from reconciler.errors import AccessError, CrmUnreachableError, LockedError, SnapshotError
 from reconciler.hands import Hands
 from reconciler.judgement import Unknown
-from reconciler.model import Window
+from reconciler.model import Window, rfc3339
 from reconciler.observe import Observed
 from reconciler.recovery import recover
 from reconciler.snapshot import unreachable
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from reconciler.result import Result
     from reconciler.setup import Setup
     from reconciler.store.database import Connection
+
+
+GRACE = timedelta(minutes=10)
+"""What a run may take beyond its deadline: one read, one write, and what is written down of it."""
+LONG = timedelta(hours=6)
+"""How long a run without a deadline may take before it counts as hanging."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +73,7 @@ def session(setup: Setup) -> Iterator[Session]:
     this = Session(id=str(ULID.from_datetime(now)), now=now, window=setup.window(now))
     with ExitStack() as stack:
         if not setup.is_dry:
-            this.holds_lock = stack.enter_context(run_lock(setup.state.engine, setup.reader.identity))
+            this.holds_lock = _locked(stack, setup, now)
         with setup.state.begin() as connection:
             state.bind(connection, setup.state, setup.reader.identity)
             if not setup.is_dry:
@@ -78,6 +84,22 @@ def session(setup: Setup) -> Iterator[Session]:
         except AccessError as error:
             _note_refusal(setup, this, error)
             raise
+
+
+def _locked(stack: ExitStack, setup: Setup, now: datetime) -> Callable[[], bool]:
+    """Hold the lock of the CRM for as long as `stack` does. Raises LockedError, which tells of a run that hangs."""
+    try:
+        return stack.enter_context(run_lock(setup.state.engine, setup.reader.identity))
+    except LockedError as error:
+        with setup.state.begin() as connection:
+            last = state.last_runs(connection, setup.state, 1)
+        if not last or last[0]["finished_at"] is not None:
+            raise  # another job's run on this CRM, or one that begins just now
+        began, deadline = last[0]["started_at"], setup.job.run.deadline
+        if now - began <= (LONG if deadline is None else deadline + GRACE):
+            raise
+        said = f"The run that began at {rfc3339(began)} is still at work, and should have ended long ago"
+        raise LockedError(f"{said}; nothing was done. If it hangs, end its process.", overdue=True) from error
 
 
 def _note_refusal(setup: Setup, this: Session, error: AccessError) -> None:

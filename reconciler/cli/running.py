@@ -39,7 +39,7 @@ def run(call: Call, argument: str | None, asked: Asked) -> int:
     try:
         result, look = _result(call, named, asked)
     except LockedError as error:
-        if not asked.scheduled:
+        if error.overdue or not asked.scheduled:
             raise
         if not call.common.quiet:
             screen.say(f"reconcile: {error} The next slot is soon enough (--scheduled).")
