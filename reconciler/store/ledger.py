@@ -1,16 +1,15 @@
-"""What we agreed and found: links with their bases, refused plans, and findings over time."""
+"""What we agreed and found: links with their bases, and findings over time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import and_, bindparam, delete, exists, select, update
 
-from reconciler.model import Delta, Finding, Link, Outcome, Violation
-from reconciler.plan import identity
+from reconciler.model import Finding, Link
 from reconciler.store import accepted, codec
 from reconciler.store.database import batched, upsert
-from reconciler.store.schema import findings, links, mirror, plans, records
+from reconciler.store.schema import findings, links, mirror, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,6 +37,12 @@ def place_of(connection: Connection, state: State, crm_id: str) -> tuple[int, st
     query = select(links.c.calendar, links.c.event).where(links.c.job == state.job, links.c.crm_id == crm_id)
     row = connection.execute(query).first()
     return None if row is None else (row.calendar, row.event)
+
+
+def record_at(connection: Connection, state: State, calendar: int, event: str) -> str | None:
+    """Return the record that an event is linked to."""
+    here = and_(links.c.job == state.job, links.c.calendar == calendar, links.c.event == event)
+    return connection.execute(select(links.c.crm_id).where(here)).scalar()
 
 
 def mark_events(connection: Connection, places: Iterable[tuple[int, str]], *, linked: bool) -> None:
@@ -108,50 +113,6 @@ def forget_past(connection: Connection, state: State, before: datetime) -> int:
     unheld = and_(mirror.c.job == state.job, mirror.c.linked.is_(False), mirror.c.to_at <= past)
     connection.execute(delete(mirror).where(unheld))
     return len(old)
-
-
-# ---- plans ----------------------------------------------------------------------------------------------------------
-
-
-def save_plan(
-    connection: Connection,
-    state: State,
-    run: str,
-    digest: str,
-    deltas: Iterable[Delta],
-    violations: Iterable[Violation],
-    now: datetime,
-) -> None:
-    """Store a plan by its digest, so that a person can consent to exactly its deltas."""
-    row = {
-        "job": state.job,
-        "digest": digest,
-        "run": run,
-        "made_at": codec.epoch(now),
-        "identities": codec.dump(sorted(identity(delta) for delta in deltas if delta.outcome is Outcome.PLANNED)),
-        "violations": codec.dump([[v.limit, v.found, v.allowed, v.population, v.why, v.agent] for v in violations]),
-        "used_by": None,
-    }
-    upsert(connection, plans, [row])
-
-
-def find_plans(
-    connection: Connection, state: State, prefix: str
-) -> list[tuple[str, frozenset[str], datetime, str | None]]:
-    """Return stored plans by the start of their digest: digest, delta identities, when made, run that used it."""
-    query = select(plans.c.digest, plans.c.identities, plans.c.made_at, plans.c.used_by)
-    rows = connection.execute(
-        query.where(plans.c.job == state.job, func.substr(plans.c.digest, 1, len(prefix)) == prefix)
-    )
-    return [
-        (row.digest, frozenset(codec.load(row.identities)), codec.from_epoch(row.made_at), row.used_by) for row in rows
-    ]
-
-
-def use_plan(connection: Connection, state: State, digest: str, run: str) -> bool:
-    """Use a stored plan's approval up; False when it was used before."""
-    unused = and_(plans.c.job == state.job, plans.c.digest == digest, plans.c.used_by.is_(None))
-    return connection.execute(update(plans).where(unused).values(used_by=run)).rowcount == 1
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------

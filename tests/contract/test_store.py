@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,12 +34,14 @@ from reconciler.model import (
     Side,
     Span,
     Tier,
+    Violation,
     Window,
 )
 from reconciler.normalise import digest
-from reconciler.plan import Turns
-from reconciler.store import codec, compare, journal, ledger, mirror, records, state
+from reconciler.plan import Turns, identity
+from reconciler.store import codec, compare, consents, journal, ledger, mirror, records, state
 from reconciler.store.compare import Scope
+from reconciler.store.consents import Approval, Meant, Stored
 from reconciler.store.database import run_lock
 from reconciler.store.schema import metadata
 from reconciler.store.schema import mirror as mirror_table
@@ -528,9 +530,11 @@ def delta(key: str = "a") -> Delta:
     )
 
 
-def intend(acme: State, *deltas: Delta, run: str = "run", epoch: int = 0) -> None:
+def intend(
+    acme: State, *deltas: Delta, run: str = "run", epoch: int = 0, approved: Mapping[str, str] | None = None
+) -> None:
     with acme.begin() as connection:
-        journal.intend(connection, acme, deltas, run=run, epoch=epoch, now=NOW)
+        journal.intend(connection, acme, deltas, run=run, epoch=epoch, now=NOW, approved=approved)
 
 
 def test_an_intent_is_written_once_sent_and_settled_with_what_came_of_it(opened: Open) -> None:
@@ -588,15 +592,77 @@ def test_what_was_put_off_last_waits_and_what_failed_three_times_is_stubborn(ope
         assert journal.turns(connection, acme, NOW + timedelta(seconds=1)) == Turns(), "what is old has no turn"
 
 
-def test_a_stored_plan_is_found_by_its_prefix_and_used_once(opened: Open) -> None:
+def stored(digest: str = "ab" * 32) -> Stored:
+    meant = {"1" * 64: Meant("create", "key", "ann@acme.example"), "scope:x": Meant("release", "primary", None)}
+    violation = Violation("create", 5, 3, 7, "of 7 records")
+    return Stored(digest=digest, run="run", made_at=NOW, meant=meant, violations=[violation])
+
+
+def consented(digest: str = "ab" * 32, *, until: datetime = NOW + timedelta(days=1)) -> Approval:
+    return Approval(digest=digest, by="Jo", why="opening", origin="here", at=NOW, expires_at=until)
+
+
+def test_a_stored_plan_is_found_by_its_prefix_with_all_that_it_was(opened: Open) -> None:
+    acme, other = opened(), opened("other")
+    with acme.begin() as connection:
+        consents.save_plan(connection, acme, stored())
+        [plan] = consents.find_plans(connection, acme, "abab")
+        assert plan == replace(stored(), violations=tuple(stored().violations))
+        assert (plan.counts, plan.agents) == ({"create": 1, "release": 1}, {"ann@acme.example": 1})
+        assert consents.find_plans(connection, acme, "a_") == [], "a prefix is digits, not a pattern"
+        assert consents.find_plans(connection, other, "abab") == []
+
+
+def test_a_consent_is_used_once_and_its_plan_with_it_until_that_is_stored_again(opened: Open) -> None:
     acme = opened()
     with acme.begin() as connection:
-        ledger.save_plan(connection, acme, "run", "ab" * 32, [delta()], [], NOW)
-        ((digest_, identities, made_at, used_by),) = ledger.find_plans(connection, acme, "abab")
-        assert (digest_, len(identities), made_at, used_by) == ("ab" * 32, 1, NOW, None)
-        assert ledger.find_plans(connection, acme, "a_") == [], "a prefix is digits, not a pattern"
-        assert ledger.use_plan(connection, acme, "ab" * 32, "run2")
-        assert not ledger.use_plan(connection, acme, "ab" * 32, "run3")
+        consents.save_plan(connection, acme, stored())
+        number = consents.approve(connection, acme, consented())
+        [given] = consents.unused(connection, acme, NOW)
+        assert given == replace(consented(), number=number)
+        consents.use(connection, acme, [given], "run2", NOW)
+        assert consents.unused(connection, acme, NOW) == []
+        assert [(one.by, one.used_by) for one in consents.last_approvals(connection, acme)] == [("Jo", "run2")]
+        assert consents.find_plans(connection, acme, "abab")[0].used_by == "run2"
+        consents.save_plan(connection, acme, stored())
+        assert consents.find_plans(connection, acme, "abab")[0].used_by is None
+
+
+def test_a_consent_that_is_used_at_once_is_written_down_too(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        consents.save_plan(connection, acme, stored())
+        consents.use(connection, acme, [consented()], "run2", NOW)
+        assert [(one.why, one.used_by) for one in consents.last_approvals(connection, acme)] == [("opening", "run2")]
+
+
+def test_consents_are_unused_until_they_expire_and_each_job_has_its_own(opened: Open) -> None:
+    acme, other = opened(), opened("other")
+    with acme.begin() as connection:
+        consents.approve(connection, acme, consented(until=NOW + timedelta(hours=1)))
+        assert len(consents.unused(connection, acme, NOW)) == 1
+        assert consents.unused(connection, acme, NOW + timedelta(hours=1)) == []
+        assert consents.unused(connection, other, NOW) == []
+        assert consents.last_approvals(connection, other) == []
+
+
+def test_what_was_or_may_have_been_written_is_counted_and_what_was_consented_to_is_not(opened: Open) -> None:
+    acme, other = opened(), opened("other")
+    fates: tuple[tuple[str, Outcome | None], ...] = (
+        ("a", Outcome.DONE), ("b", Outcome.UNKNOWN), ("c", None), ("d", Outcome.ALREADY), ("e", Outcome.CONFLICT),
+        ("f", Outcome.FAILED), ("g", Outcome.DEFERRED),
+    )  # fmt: skip
+    intend(acme, *(delta(key) for key, _ in fates), delta("h"), run="r1", approved={identity(delta("a")): "ab" * 32})
+    with acme.begin() as connection:
+        for key, outcome in fates:
+            number = journal.send(connection, acme, "r1", 0, delta(key), NOW)
+            assert number is not None
+            if outcome is not None:
+                journal.settle(connection, number, outcome, "")
+        counted = consents.written_since(connection, acme, NOW)
+        assert counted == {delta("a").action.value: 2}, "unknown and sent; h is planned, a was consented to"
+        assert consents.written_since(connection, acme, NOW + timedelta(seconds=1)) == {}
+        assert consents.written_since(connection, other, NOW) == {}
 
 
 def finding(key: str) -> Finding:
