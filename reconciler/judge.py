@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler import decide, findings, groups, match, normalise, patterns
 from reconciler.agreement import Agreed, Agreement
 from reconciler.decide import Rules
-from reconciler.judgement import Bench, Judged, Judgement, Rulings, World, no_ruling
+from reconciler.judgement import Bench, Judged, Judgement, Ruled, Rulings, World, no_ruling
 from reconciler.match import Candidates
 from reconciler.model import (
     Link,
@@ -62,10 +62,12 @@ def judge(
     agree: Callable[[Sequence[Agreed]], None],
     fetch: Callable[[Iterable[str]], Sequence[Record]],
     rulings: Rulings = no_ruling,
+    recognised: Callable[[Sequence[Ruled]], Iterable[Ruled]] = iter,
 ) -> Judgement:
     """Compare both sides. `agree` is handed the links of pairs that agree; `fetch` looks records up by key.
 
-    `rulings` make what has the last word on every pair that does not simply agree.
+    `rulings` make what has the last word on every pair that does not simply agree; `recognised` is asked after them,
+    with all pairs at once, which of those that would be created are there already.
     """
     found = Judgement()
     agreement = Agreement(agree, found, world.rules.compare)
@@ -80,8 +82,9 @@ def judge(
     judged = _grouped(connection, state, world, judged, found)
     judged += _from_records(connection, state, world, judged, agreement.claimed | agreement.spoken_for, found)
     ruling = rulings(_bench(connection, state, world, judged, found, agreement))
-    for one in judged:
-        found.tally(*ruling(one, findings.outlook(one.pair, one.verdict, world.context)))
+    ruled = [ruling(one, findings.outlook(one.pair, one.verdict, world.context)) for one in judged]
+    for one, outlook in recognised(ruled):
+        found.tally(one, outlook)
     _groups(connection, state, world, found)
     _count(connection, state, world, found)
     return found

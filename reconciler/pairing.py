@@ -163,8 +163,8 @@ def _made_by_us(connection: Connection, state: State, world: World, sighting: Si
         return Judged(held, decide.decide(held, world.rules), sighting.in_scope)
     pair = replace(pair, record=record, tier=Tier.CLAIM)
     pair = replace(pair, holds=holds(pair, world))
-    is_there = record.presence is not Presence.ABSENT
-    return Judged(pair, decide.decide(pair, world.rules), sighting.in_scope, record=is_there and _touches(record, world))
+    counts = record.presence is not Presence.ABSENT and _touches(record, world)
+    return Judged(pair, decide.decide(pair, world.rules), sighting.in_scope, record=counts)
 
 
 def _touches(record: Record, world: World) -> bool:

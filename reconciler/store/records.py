@@ -200,6 +200,11 @@ def _mark_linked(connection: Connection, state: State, ids: Sequence[str]) -> No
     connection.execute(update(records).where(mine, link).values(linked=True))
 
 
+def ids(connection: Connection, state: State) -> list[str]:
+    """Return the ids of all records that are known."""
+    return list(connection.execute(select(records.c.crm_id).where(records.c.job == state.job)).scalars())
+
+
 def unread_links(connection: Connection, state: State) -> list[str]:
     """Return the ids of linked records that the snapshot's window did not show: they are looked up by id."""
     here = exists(records.c.crm_id).where(records.c.crm_id == links.c.crm_id, records.c.job == links.c.job)
