@@ -11,7 +11,7 @@ from reconciler.cli import later, screen
 from reconciler.cli.world import Call, Common, Format
 
 COMMON: Final = "Every command also takes --format text|json, --verbose/-v, --quiet/-q and --mask."
-NAMES: Final = ("run", "approve", "check", "explain", "status", "demo", "state", "generate", *later.COMMANDS)
+NAMES: Final = ("run", "approve", "resolve", "accept", "link", "revert", "check", "explain", "status", "demo", "state", "generate", *later.COMMANDS)
 NOT_HERE: Final = 2
 
 JobArgument = Annotated[
@@ -19,6 +19,11 @@ JobArgument = Annotated[
     typer.Argument(metavar="JOB", help="A job file, or its name in jobs/. Default: $RECONCILE_JOB, or the only one."),
 ]
 JobOption = Annotated[str | None, typer.Option("--job", metavar="JOB", help="A job file, or its name in jobs/.")]
+WhichArgument = Annotated[
+    str | None, typer.Argument(metavar="FILTER", help="A finding's key, a source key, or a CRM id.")
+]
+KindOption = Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only findings of this kind.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only findings of this agent.")]
 
 app = typer.Typer(
     name="reconcile",
@@ -117,6 +122,20 @@ def approve(
 
 
 @app.command(epilog=COMMON)
+def revert(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the first 8 letters of it or more.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; write to neither side.")] = False,
+    job: JobOption = None,
+) -> int:
+    """Take back what a run wrote, where it is still as that run left it."""
+    from reconciler.cli import reverting
+
+    return reverting.revert(context.obj, run, job, dry_run=dry_run)
+
+
+@app.command(epilog=COMMON)
 def check(context: typer.Context, job: JobArgument = None) -> int:
     """Look at everything that can be known before a run."""
     from reconciler.cli import checking
@@ -142,6 +161,62 @@ def explain(
     from reconciler.cli import explaining
 
     return explaining.explain(context.obj, key, job)
+
+
+@app.command(epilog=COMMON)
+def resolve(
+    context: typer.Context,
+    which: WhichArgument = None,
+    *,
+    take: Annotated[str, typer.Option("--take", metavar="calendar|crm", help="Whose word counts.")],
+    kind: KindOption = None,
+    agent: AgentOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; write to neither side.")] = False,
+    job: JobOption = None,
+) -> int:
+    """Settle what a person must decide: take one side's word, under the same limits."""
+    from reconciler.cli import deciding
+
+    meant = deciding.Which(word=which, kind=kind, agent=agent)
+    again = " ".join(["resolve", *meant.words(), f"--take {take}"])
+    asked = deciding.Asked(again=again, dry_run=dry_run)
+    return deciding.resolve(context.obj, meant, take, asked, job)
+
+
+@app.command(epilog=COMMON)
+def accept(  # noqa: PLR0913  # one parameter for each option: that is how typer reads them
+    context: typer.Context,
+    which: WhichArgument = None,
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who knows it.")],
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why it is right as it is.")],
+    until: Annotated[str, typer.Option("--until", metavar="DATE", help="The last day: 90 days from now at most.")],
+    kind: KindOption = None,
+    agent: AgentOption = None,
+    job: JobOption = None,
+) -> int:
+    """Mark findings as known until either side changes, or the day is over."""
+    from reconciler.cli import accepting, deciding
+
+    meant = deciding.Which(word=which, kind=kind, agent=agent)
+    return accepting.accept(context.obj, meant, accepting.Asked(by=by, why=why, until=until), job)
+
+
+@app.command(epilog=COMMON)
+def link(
+    context: typer.Context,
+    *,
+    suggested: Annotated[
+        bool, typer.Option("--suggested", help="Link events and records of one agent, client and time.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; link nothing.")] = False,
+    job: JobOption = None,
+) -> int:
+    """Turn one-to-one natural matches into links; nothing is written to either side."""
+    from reconciler.cli import deciding
+
+    asked = deciding.Asked(again="link --suggested", dry_run=dry_run)
+    return deciding.link(context.obj, asked, job, suggested=suggested)
 
 
 @app.command(epilog=COMMON)

@@ -26,26 +26,6 @@ COMMANDS: Final[dict[str, Later]] = {
         "Write or mail the discrepancy report.",
         "`reconcile --dry-run JOB` prints all that is found, and `--format json` gives it to scripts.",
     ),
-    "link": Later(
-        "--suggested [--dry-run] [--job JOB]",
-        "Turn one-to-one natural matches into links.",
-        "write the event's source key into the record's key column: the next run links them by it.",
-    ),
-    "resolve": Later(
-        "FILTER --take calendar|crm [--job JOB]",
-        "Settle what a person must decide.",
-        "change the side that is wrong by hand; the next run sees that both agree.",
-    ),
-    "accept": Later(
-        "FILTER --by NAME --why TEXT --until DATE [--job JOB]",
-        "Mark a finding as known until either side changes.",
-        "an open finding is counted as seen before, and does not change the exit code.",
-    ),
-    "revert": Later(
-        "RUN [--dry-run] [--job JOB]",
-        "Take back what a run wrote.",
-        "`reconcile explain KEY` shows what each record held before, to put back by hand.",
-    ),
     "schedule": Later(
         "",
         "Show next, last, late and missed slots of the crontab.",

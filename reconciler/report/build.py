@@ -48,10 +48,12 @@ class Mood(StrEnum):
 class Look:
     """How people want to see it: what the job is called in commands, in which zones, and what each limit says.
 
-    `zones` are the agents' own; `report` is `[report].title`; `most` bounds each list.
+    `zones` are the agents' own; `report` is `[report].title`; `most` bounds each list. `command` is what was asked for
+    where that was no plain run: its words, as they are typed again.
     """
 
     job: str
+    command: str = ""
     zone: str = "UTC"
     zones: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +63,16 @@ class Look:
     def zone_for(self, agent: str | None) -> ZoneInfo:
         """Return the zone in which times of `agent` are shown."""
         return zone_of(self.zones.get(agent or "") or self.zone)
+
+    @property
+    def again(self) -> str:
+        """Return what to type to have the same done once more."""
+        return f"reconcile {self.command} --job {self.job}" if self.command else f"reconcile run {self.job}"
+
+    @property
+    def dry(self) -> str:
+        """Return what to type to see what that would do."""
+        return f"{self.again} --dry-run" if self.command else f"reconcile --dry-run {self.job}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,16 +475,16 @@ def _unlisted_steps(result: Result, look: Look) -> str:
 def _following(result: Result, look: Look) -> Iterable[Next]:
     planned = sum(1 for delta in result.deltas if delta.outcome is Outcome.PLANNED)
     if result.violations:
-        yield Next("To look at all of it", f"reconcile --dry-run {look.job} --format json")
+        yield Next("To look at all of it", f"{look.dry} --format json")
     if result.asks:
         consent = f"reconcile approve {result.asks.digest[:PREFIX]} --by YOU --why TEXT --job {look.job}"
         yield Next(f"To consent to {asked(result.asks)} (what moves meanwhile drops out)", consent)
     if unseen(result) or crm_gap(result):
         yield Next("To see what is wrong", f"reconcile check {look.job}")
     if result.dry_run and planned and not result.violations:
-        yield Next(f"To write {these(planned)}", f"reconcile run {look.job}")
+        yield Next(f"To write {these(planned)}", look.again)
     if not result.dry_run and failed(result.deltas):
-        yield Next("To try again what was not applied", f"reconcile run {look.job}")
+        yield Next("To try again what was not applied", look.again)
     if known := _known(result):
         yield Next("To see one finding closely", f"reconcile explain {known} --job {look.job}")
 
