@@ -22,15 +22,23 @@ _CLAIM: Final = re.compile(rf"[0-9a-v]{{{LENGTH}}}", re.ASCII)
 def claimed(
     api: GoogleCalendar, calendar: Calendar, claim: Claim, patience: Callable[[], float] = forever
 ) -> Event | Tombstone | None:
-    """Return the live event of a claim, the newest generation first, else the tombstone of the newest one known."""
-    last: Tombstone | None = None
-    for generation, ident in reversed(list(enumerate(claim.ids()))):
+    """Return the live event of a claim, of the newest generation, else the newest tombstone.
+
+    A generation begins only where the one before was deleted, so that the first that is not shown is the last to ask
+    for: most often the first of all. (Should Google forget a deleted one, the next is still in the list of its events.)
+    """
+    live: Event | None = None
+    gone: Tombstone | None = None
+    for generation, ident in enumerate(claim.ids()):
         item = got(api, calendar, ident, patience)
-        found = None if item is None else shown(ident, item, calendar)
-        if item is not None and isinstance(found, Event) and is_ours(item, claim, generation):
-            return found
-        last = last or (found if isinstance(found, Tombstone) else None)
-    return last
+        if item is None:
+            break
+        found = shown(ident, item, calendar)
+        if isinstance(found, Tombstone):
+            gone = found
+        elif is_ours(item, claim, generation):
+            live = found
+    return live or gone
 
 
 def mark_of(item: Item) -> str | None:

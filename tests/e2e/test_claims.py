@@ -148,6 +148,12 @@ def test_a_mark_that_somebody_wrote_himself_is_no_claim(tmp_path: Path) -> None:
             assert desk.mark(name) is None
 
 
+def test_that_nothing_was_made_is_known_by_one_request(tmp_path: Path) -> None:
+    with google_world(tmp_path, sync="two-way", scribe=True) as world, desk_of(world) as desk:
+        assert desk.claimed() is None
+        assert world.asked() == 1
+
+
 def test_looking_for_events_of_ours_takes_no_leave_to_write(tmp_path: Path) -> None:
     with google_world(tmp_path, sync="two-way", scribe=True) as world, world.setup(dry_run=True) as setup:
         [calendar] = setup.directory.calendars
