@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select, update
 
-from reconciler.model import Acceptance
-from reconciler.store import codec
+from reconciler.model import Acceptance, Finding, Kind, Remedy, Severity
+from reconciler.store import codec, compare
 from reconciler.store.schema import findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Row
 
+    from reconciler.selecting import Filter
     from reconciler.store.state import State
 
 CLEARED = dict.fromkeys(("accepted_sides", "accepted_until", "accepted_at", "accepted_by", "accepted_why"))
@@ -53,9 +54,35 @@ def lapse(connection: Connection, state: State, now: datetime) -> None:
     connection.execute(update(findings).where(mine).values(accepted_sides=None))
 
 
-def open_rows(connection: Connection, state: State) -> list[Row[Any]]:
-    """Return the findings that the last run left open."""
-    return list(connection.execute(select(findings).where(_is_open(state)).order_by(findings.c.key)))
+def open_like(connection: Connection, state: State, chosen: Filter) -> list[dict[str, Any]]:
+    """Return the findings that the last run left open and that are meant; what has no sides was seen by an old one."""
+    named = compare.one_event(connection, state, key=chosen.word) if chosen.word else None
+    event = named.seen.event if named else None
+    query = select(findings).where(_is_open(state), findings.c.sides.is_not(None)).order_by(findings.c.key)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [row for row in rows if chosen.fits(_bare(row), _names(row, chosen.word, event))]
+
+
+def _bare(row: Mapping[str, Any]) -> Finding:
+    """Return of a stored finding what tells it from others."""
+    severity, kind = Severity(row["severity"]), Kind(row["kind"])
+    return Finding(key=row["key"], kind=kind, severity=severity, remedy=Remedy.HUMAN, why="", agent=row["agent"])
+
+
+def _names(row: Mapping[str, Any], word: str | None, event: str | None) -> set[str]:
+    """Return by which names a finding goes; the word itself is one, where it is the source key of the event."""
+    names = {name for name in (row["event"], row["crm_id"]) if name}
+    return names | {word} if word and event and event == row["event"] else names
+
+
+def told(connection: Connection, state: State, now: datetime) -> list[dict[str, Any]]:
+    """Return the findings that are known now, the first to run out first."""
+    mine = and_(_is_open(state), findings.c.accepted_sides.is_not(None), findings.c.accepted_until > codec.epoch(now))
+    rows = connection.execute(select(findings).where(mine).order_by(findings.c.accepted_until, findings.c.key))
+    return [
+        {"key": row.key, "kind": row.kind, "agent": row.agent, "crm_id": row.crm_id, "acceptance": _acceptance(row)}
+        for row in rows
+    ]
 
 
 def _is_open(state: State) -> ColumnElement[bool]:
