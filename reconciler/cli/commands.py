@@ -11,7 +11,21 @@ from reconciler.cli import later, screen
 from reconciler.cli.world import Call, Common, Format
 
 COMMON: Final = "Every command also takes --format text|json, --verbose/-v, --quiet/-q and --mask."
-NAMES: Final = ("run", "approve", "resolve", "accept", "link", "revert", "check", "explain", "status", "demo", "state", "generate", *later.COMMANDS)
+NAMES: Final = (
+    "run",
+    "approve",
+    "resolve",
+    "accept",
+    "link",
+    "revert",
+    "check",
+    "explain",
+    "status",
+    "demo",
+    "state",
+    "generate",
+    *later.COMMANDS,
+)
 NOT_HERE: Final = 2
 
 JobArgument = Annotated[
