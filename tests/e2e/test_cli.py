@@ -73,7 +73,7 @@ def test_the_result_is_one_json_object_of_the_documented_shape(
     said = json.loads(capsys.readouterr().out)
     assert set(said) == {
         *("format_version", "job", "run", "dry_run", "status", "window", "digest", "counts", "balance"),
-        *("deltas", "findings", "violations", "calendars"),
+        *("deltas", "findings", "violations", "consent", "approvals", "calendars"),
     }
     assert said["dry_run"] is True
     assert set(said["deltas"][0]) >= {
@@ -148,9 +148,10 @@ def test_a_refused_plan_is_consented_to_by_its_digest(
     assert "allowed 1 (1)" in said
     assert "[limits.create]" in said
     assert office.rows(place) == before
-    [command] = [line.strip() for line in said.splitlines() if "--approve" in line]
-    assert command.startswith("reconcile run sample --approve ")
-    assert reconcile(*command.split()[1:]) == 5  # applied; one calendar is still not seen
+    [command] = [line.strip() for line in said.splitlines() if " approve " in line]
+    words = command.split()[1:]
+    assert (words[0], words[2:]) == ("approve", ["--by", "YOU", "--why", "TEXT", "--job", "sample"])
+    assert reconcile("run", "sample", "--approve", words[1]) == 5  # applied; one calendar is still not seen
     assert "11 changes applied" in capsys.readouterr().out
     assert len(office.rows(place)) == len(before) + 2
 
