@@ -77,13 +77,14 @@ def assemble(
         state = open_state(job.state.reveal(environ), job.name)
         opened.callback(state.engine.dispose)
         quotas = Quotas(job, state.engine, quota)
+        reader = reader_of(job, environ, people, state)
         setup = Setup(
             job=job,
             state=state,
             directory=people,
             sources=_sources_of(environ, quotas, clock, opened),
-            reader=reader_of(job, environ, people, state),
-            writers=None if dry_run else _writers_of(environ, people, quotas, clock),
+            reader=reader,
+            writers=None if dry_run else _writers_of(environ, people, quotas, clock, reader.identity),
             clock=clock,
         )
         opened.pop_all()  # from here on the setup closes what is open
@@ -148,8 +149,8 @@ def close(source: Source) -> None:
 # ---- what writes ----------------------------------------------------------------------------------------------------
 
 
-def _writers_of(environ: Mapping[str, str], people: Directory, quotas: Quotas, clock: Clock) -> Writers:
-    """Return what may write. Raises ConfigError with the problems of all credentials for writing."""
+def _writers_of(environ: Mapping[str, str], people: Directory, quotas: Quotas, clock: Clock, crm: str) -> Writers:
+    """Return what may write, `crm` included. Raises ConfigError with the problems of all credentials for writing."""
     job = quotas.job
     made: dict[str, WriterOf] = {}
     problems: list[Problem] = []
@@ -162,7 +163,8 @@ def _writers_of(environ: Mapping[str, str], people: Directory, quotas: Quotas, c
             problems += error.problems
     if problems:
         raise ConfigError(tuple(problems), where=str(job.path))
-    return Writers(crm=writer_of(job, environ, people, clock), calendars=made)
+    budget = quotas.of(f"{job.crm.kind}:{crm}") if job.crm.kind in job.budget else None
+    return Writers(crm=writer_of(job, environ, people, clock), calendars=made, budget=budget)
 
 
 def writes_calendars(job: Job) -> bool:

@@ -11,6 +11,7 @@ from reconciler.agreement import agreed
 from reconciler.crm import Written
 from reconciler.hand import Came
 from reconciler.model import Action, Link, Outcome, Presence, Tier
+from reconciler.sources.answers import PostponedError
 from reconciler.store import compare, ledger, records
 
 if TYPE_CHECKING:
@@ -29,13 +30,22 @@ _SOFT = frozenset({"title", "location", "participants"})
 class CrmHand:
     """Writes records. `compared` are the fields that both sides are compared by; `scope` is the run's.
 
-    The writer is made when there is something to write.
+    The writer is made when there is something to write. `charged` does one write within the CRM's budget: one attempt
+    a statement, and a write is one statement. Raises PostponedError where none is left.
     """
 
     name = "the CRM"
 
-    def __init__(self, state: State, make: Callable[[], Writer], compared: tuple[str, ...], scope: Scope) -> None:
+    def __init__(
+        self,
+        state: State,
+        make: Callable[[], Writer],
+        compared: tuple[str, ...],
+        scope: Scope,
+        charged: Callable[[Callable[[], Written]], Written] = lambda write: write(),
+    ) -> None:
         self._state = state
+        self._charged = charged
         self._make = make
         self._writer: Writer | None = None
         self._compared = compared
@@ -55,7 +65,10 @@ class CrmHand:
 
     def send(self, delta: Delta) -> Came:
         """Send one delta, once, and verify what was kept."""
-        written = _verified(delta, self._written(delta))
+        try:
+            written = _verified(delta, self._charged(lambda: self._written(delta)))
+        except PostponedError as error:
+            return Came(outcome=Outcome.DEFERRED, why=f"nothing was written: {error}")
         record = written.record
         return Came(
             outcome=written.outcome,

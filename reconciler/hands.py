@@ -10,6 +10,7 @@ from reconciler.calendar_side import CalendarHand, Calendars
 from reconciler.crm_side import CrmHand
 from reconciler.link_side import LinkHand
 from reconciler.model import Action, Shape, Side
+from reconciler.quota import Scope as Scopes
 from reconciler.store import state
 from reconciler.store.compare import Scope
 from reconciler.store.journal import Intent
@@ -17,6 +18,7 @@ from reconciler.store.journal import Intent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from reconciler.crm import Written
     from reconciler.hand import Hand
     from reconciler.model import Delta, Window
     from reconciler.setup import Setup, Writers
@@ -60,7 +62,14 @@ class Hands:
         return self._made[source]
 
     def _crm(self) -> Hand:
-        return CrmHand(self._setup.state, self._writers.crm, self._compared, self._scope)
+        return CrmHand(self._setup.state, self._writers.crm, self._compared, self._scope, self._charged)
+
+    def _charged(self, write: Callable[[], Written]) -> Written:
+        """Do one write to the CRM within its budget. Raises PostponedError."""
+        budget = self._writers.budget
+        if budget is None:
+            return write()
+        return budget.call(write, agent="", scope=Scopes.WRITE, patience=self._patience)
 
     @property
     def _compared(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.config import Job
     from reconciler.crm import Reader, Writer
     from reconciler.model import Calendar, Shape
+    from reconciler.quota import Quota
     from reconciler.sources import CalendarWriter, Source
 
 
@@ -37,11 +38,13 @@ class Closeable(Protocol):
 class Writers:
     """What may write, each made only when there is something to write.
 
-    `calendars` are by the name of their source: only those that the job's direction writes to.
+    `calendars` are by the name of their source: only those that the job's direction writes to. They charge what they
+    send themselves; what is written to the CRM is charged to `budget`, where the job sets one.
     """
 
     crm: Callable[[], Writer]
     calendars: Mapping[str, Callable[[Callable[[], float]], CalendarWriter]]
+    budget: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

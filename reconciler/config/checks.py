@@ -125,9 +125,12 @@ def _direction(policy: Policy, source: tuple[Source, ...]) -> Problems:
 
 def _budget(budget: dict[str, Budget], source: tuple[Source, ...], crm: Crm) -> Problems:
     kinds = sorted({crm.kind, *(one.kind for one in source)})
-    for name in budget:
+    for name, table in budget.items():
         if name not in kinds:
             yield Problem(f"budget.{name}", "is no provider or CRM of this job", nearest(name, kinds) or one_of(kinds))
+        elif name == crm.kind and table.per_agent_minute is not None:
+            what = "can't be kept: a CRM is written to for all agents by one account"
+            yield Problem(f"budget.{name}.per_agent_minute", what, "set per_minute or per_day")
 
 
 def _report(report: Report) -> Problems:

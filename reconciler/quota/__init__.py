@@ -34,6 +34,8 @@ LONGEST: Final = 32.0
 TOO_LONG: Final = 600.0
 """Seconds that nobody waits for, however patient: a provider that asks for more is asked in the next run."""
 TIDY_EVERY: Final = 1024
+CRMS: Final = {"sql": "CRM"}
+"""What people are told of budgets that no provider gave its name."""
 
 _EPOCH: Final = time.time() - time.monotonic()
 
@@ -68,7 +70,8 @@ class Quota:
         self.budget = budget
         self.attempts: Counter[Scope] = Counter()
         self.throttled = 0
-        self._name = provider.partition(":")[0].capitalize()
+        kind = provider.partition(":")[0]
+        self._name = CRMS.get(kind, kind.capitalize())
         self._clock, self._sleep, self._rng = clock, sleep, rng
         self._ledger = ledger_of(engine, provider)
         self._lock = Lock()  # for what is counted here; never held while sending, sleeping or asking the ledger
