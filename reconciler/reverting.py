@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.store.state import Watched
 
 RUN_PREFIX: Final = 8
-"""Characters of a run's id that tell it from others: its time, to some hours. Fewer are no name."""
+"""Characters of a run's id that tell it from others: its time, to about a second. Fewer are no name."""
 
 LISTED: Final = 5
 """Runs that are listed for whoever named none of them."""
