@@ -8,6 +8,7 @@ already. What can't be looked up now waits: nothing is created on a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -49,7 +50,8 @@ _Answer: TypeAlias = "Event | Tombstone | str | Exception | None"
 class Claiming:
     """What looking claims up takes. `limit` is how many are looked up in one run: no more can be created in one.
 
-    `agree` saves links; None in a dry run, which keeps none.
+    `agree` saves links; None in a dry run, which keeps none. `waiting` was looked up by an earlier run, and only put
+    off: looking it up in each would use up the budget that it waits for.
     """
 
     state: State
@@ -59,6 +61,7 @@ class Claiming:
     limit: int
     patience: Callable[[], float]
     agree: Callable[[Sequence[Agreed]], None] | None
+    waiting: AbstractSet[tuple[str, str]] = frozenset()
 
     def recognised(self, ruled: Sequence[Ruled]) -> Iterator[Ruled]:
         """Yield what was judged, with what claims say of all that would be created."""
@@ -72,6 +75,8 @@ class Claiming:
         delta = _creates(one)
         watched = self._watched(delta) if delta else None
         if delta is None or watched is None or self._source(watched.calendar) is None:
+            return False
+        if (delta.side, delta.key) in self.waiting:
             return False
         return delta.side is Side.CALENDAR or self._is_untold(watched.calendar)
 

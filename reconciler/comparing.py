@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from reconciler import groups, guard, holding, judge
@@ -17,7 +17,7 @@ from reconciler.findings import Context
 from reconciler.judgement import Bench, Judgement, Ruling, Rulings, World, in_turn, no_ruling
 from reconciler.model import Action, AgentState, Direction, Finding, Role, Shape
 from reconciler.snapshot import look_up, unreachable
-from reconciler.store import accepted, compare, ledger, mirror
+from reconciler.store import accepted, compare, journal, ledger, mirror
 from reconciler.store.compare import Scope
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from reconciler.session import Session
     from reconciler.setup import Options, Setup
     from reconciler.store.state import Watched
+
+_LOOKED_UP = timedelta(days=1)
+"""How long what was put off counts as looked up."""
 
 
 def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Judgement | None:
@@ -121,6 +124,8 @@ def _is_primary(calendar: Calendar) -> bool:
 
 def _claiming(setup: Setup, this: Session, world: World, shape: Shape) -> Claiming:
     """Return what looks up, before anything is created, whether it was made before."""
+    with setup.state.begin() as connection:
+        waiting = journal.turns(connection, setup.state, this.now - _LOOKED_UP).waiting
     return Claiming(
         state=setup.state,
         world=world,
@@ -129,6 +134,7 @@ def _claiming(setup: Setup, this: Session, world: World, shape: Shape) -> Claimi
         limit=setup.job.limits.cap,
         patience=setup.patience(this.now),
         agree=None if setup.is_dry else _agree(setup),
+        waiting=waiting,
     )
 
 
