@@ -25,7 +25,7 @@ BREAKER = 5
 
 LATE = "the deadline was reached; its turn comes next run"
 ENDED = "this run was asked to end; its turn comes next run"
-OVERTAKEN = "another run took over meanwhile; what is left is that run's, or the next one's"
+OVERTAKEN = "this run lost its lock, and another one may be at work; its turn comes with that, or next run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ def assemble(
         opened.callback(state.engine.dispose)
         quotas = Quotas(job, state.engine, quota)
         reader = reader_of(job, environ, people, state)
+        opened.callback(reader.close)
         setup = Setup(
             job=job,
             state=state,

@@ -121,7 +121,7 @@ def _recover(setup: Setup, this: Session) -> None:
         return
     try:
         with Hands(setup, setup.writers, this.window, setup.patience(this.now)) as hands:
-            this.unknown = recover(setup.state, intents, hands.of)
+            this.unknown = recover(setup.state, intents, hands.of, this.now)
     except CrmUnreachableError as error:
         this.blindness = unreachable(error)
     except SnapshotError as error:

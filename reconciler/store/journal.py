@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, insert, select, update
@@ -22,7 +23,6 @@ from reconciler.store.schema import jobs, journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, RowMapping
 
@@ -50,6 +50,7 @@ class Intent:
     event: str | None
     agent: str | None
     calendar: int | None
+    at: datetime
     before: Fields = field(default_factory=dict)
     after: Fields = field(default_factory=dict)
 
@@ -180,6 +181,7 @@ def _intent(row: RowMapping) -> Intent:
         event=row["event"],
         agent=row["agent"],
         calendar=row["calendar"],
+        at=codec.from_epoch(row["at"]),
         before=_fields(row["before"]),
         after=_fields(row["after"]),
     )
