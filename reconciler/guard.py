@@ -94,12 +94,16 @@ NEVER: Final = Past()
 def judge(
     deltas: Sequence[Delta], limits: Limits, populations: Populations, approved: frozenset[str], past: Past = NEVER
 ) -> Judgement:
-    """Hold `deltas` against the limits. Those a person consented to (`approved` identities) do not count."""
+    """Hold `deltas` against the limits. Those a person consented to (`approved` identities) do not count.
+
+    Records that a person consented to create are there for the share that others are of them: of a first fill, what
+    moves between refusal and consent would otherwise be too much for a CRM that is still empty, again and again.
+    """
     counts = [delta.outcome is Outcome.PLANNED and plan.identity(delta) not in approved for delta in deltas]
     counted = [delta for delta, does in zip(deltas, counts, strict=True) if does]
     withheld = (*_emptied(populations, _settled(deltas, counted)), *_agent_cancels(counted, limits, populations))
     held = {violation.agent for violation in withheld}
-    rooms = [_room(action, limits, populations, past) for action in Action]
+    rooms = [_room(action, limits, _with_consented(populations, deltas, counts), past) for action in Action]
     standing, going = [], []
     left = {room.action: room.left for room in rooms if limits.pace and room.action in _PACED}
     for delta, does in zip(deltas, counts, strict=True):
@@ -149,6 +153,13 @@ _OF_ALL: Final = frozenset({Action.CREATE, Action.LINK})
 def _limit_of(action: Action) -> str:
     """Name the limit that an action counts against: to link a record is to let it be updated."""
     return Action.UPDATE.value if action is Action.LINK else action.value
+
+
+def _with_consented(populations: Populations, deltas: Iterable[Delta], counts: Iterable[bool]) -> Populations:
+    """Add what was consented to be created to the records: planned creates that do not count are just that."""
+    creates = (one.action is Action.CREATE and one.outcome is Outcome.PLANNED for one in deltas)
+    consented = sum(creates_one and not does for creates_one, does in zip(creates, counts, strict=True))
+    return replace(populations, records=populations.records + consented)
 
 
 def _room(action: Action, limits: Limits, populations: Populations, past: Past) -> _Room:

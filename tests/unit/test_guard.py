@@ -150,6 +150,14 @@ def test_approved_deltas_do_not_count_and_new_ones_do() -> None:
     assert violation.found == 20
 
 
+def test_creates_consented_to_are_records_for_those_that_came_later() -> None:
+    plan = deltas(Action.CREATE, 1000)
+    approved = frozenset(identity(delta) for delta in plan[:900])
+    assert judge(plan[:990], LIMITS, populations(records=0), approved).violations == ()
+    [violation] = judge(plan, LIMITS, populations(records=0), approved).violations
+    assert (violation.found, violation.allowed, violation.population) == (100, 90, 900)
+
+
 def test_an_approved_delta_that_changed_counts_again() -> None:
     plan = deltas(Action.DELETE, 1)
     approved = frozenset({identity(replace(plan[0], version="other"))})
@@ -350,6 +358,12 @@ def allowed(action: Action, limits: Limits, population: Populations) -> int:
     return limit.allowed(of, limits.cap)
 
 
+def filled(population: Populations, made: list[Delta], approved: frozenset[str]) -> Populations:
+    """Return the population with the records that a person consented to create."""
+    more = sum(delta.action is Action.CREATE and identity(delta) in approved for delta in made)
+    return replace(population, records=population.records + more)
+
+
 @given(plans(), LIMITED, PEOPLED, WRITTEN)
 def test_of_any_mix_no_more_goes_than_run_day_and_people_allow_but_what_was_approved(
     plan: tuple[list[Delta], frozenset[str]], limits: Limits, population: Populations, past: Past
@@ -361,6 +375,7 @@ def test_of_any_mix_no_more_goes_than_run_day_and_people_allow_but_what_was_appr
     going = [delta for delta in judged.deltas if delta.outcome is Outcome.PLANNED]
     counted = [delta for delta in going if identity(delta) not in approved]
     count = Counter(delta.action for delta in counted)
+    population = filled(population, made, approved)
     refused = {(violation.limit, violation.action) for violation in judged.violations}
     for action in Action:
         run = allowed(action, limits, population)
@@ -395,7 +410,8 @@ def test_what_was_approved_counts_against_nothing(
 ) -> None:
     made, approved = plan
     rest = [delta for delta in made if identity(delta) not in approved]
-    judged, alone = judge(made, limits, population, approved, past), judge(rest, limits, population, NOTHING, past)
+    judged = judge(made, limits, population, approved, past)
+    alone = judge(rest, limits, filled(population, made, approved), NOTHING, past)
     assert judged.violations == alone.violations
     assert [one for one in judged.deltas if identity(one) not in approved] == list(alone.deltas)
 
