@@ -90,6 +90,8 @@ class _Restorer:
     def _hold(self, connection: Connection, delta: Delta) -> None:
         terms = self._terms
         seen, record = holds.pair_of(connection, terms.state, terms.scope, delta.key, delta.crm_id)
+        if delta.action is Action.DELETE:
+            record = None  # the snapshot last read still has it
         if not _is_at_rest(seen, record, terms.compared):
             kept = {delta.key: sides(seen, record, terms.compared)}
             holds.save(connection, terms.state, kept, terms.run, terms.now)

@@ -1,0 +1,338 @@
+"""What a run wrote is taken back where it still is as that run left it, and stays so until either side changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.crm_side import CrmHand
+from reconciler.errors import UsageError
+from reconciler.result import Result
+from reconciler.reverting import revert
+from reconciler.run import Options
+from reconciler.store import journal, ledger
+from tests.e2e.world import NOW, World, event, kinds, planned
+
+ANN = "ann@acme.example"
+Make = Callable[..., World]
+
+
+def undo(world: World, run: Result | str, *, dry_run: bool = False) -> Result:
+    with world.setup(dry_run=dry_run) as setup:
+        named = run if isinstance(run, str) else run.run
+        return revert(replace(setup, clock=world.clock), Options(), named)
+
+
+def test_a_created_record_is_cancelled_and_not_made_or_reopened_again(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    run = world.run()
+    taken = undo(world, run)
+    assert (planned(taken), taken.status, taken.exit_code) == ([("cancel", "done")], "applied", 0)
+    assert world.rows("status") == [("cancelled",)]
+    for _ in range(2):
+        result = world.run()
+        assert (result.deltas, result.counts["held"]) == ((), 1)
+        assert [(one.remedy, one.why) for one in result.findings] == [
+            ("hold", f"Reverted by run {taken.run}; held until either side changes.")
+        ]
+    assert world.rows("status") == [("cancelled",)]
+
+
+def test_a_moved_record_is_moved_back_and_the_event_does_not_move_it_again(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a", title="Old"))
+    world.run()
+    before = world.rows("starts_at, ends_at, status")
+    world.write(ANN, event("a", NOW + timedelta(days=5), title="New"))
+    run = world.run()
+    assert planned(run) == [("update", "done")]
+    assert planned(undo(world, run)) == [("update", "done")]
+    assert world.rows("starts_at, ends_at, status") == before
+    result = world.run()
+    assert (result.deltas, result.counts["held"], kinds(result)) == ((), 1, ["reschedule_not_propagated"])
+    assert world.run().deltas == ()
+    assert world.rows("starts_at, ends_at, status") == before
+
+
+def test_a_cancelled_record_is_opened_again_and_stays_open(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    world.write(ANN, event("a", extra="STATUS:CANCELLED\r\n"))
+    run = world.run()
+    assert planned(undo(world, run)) == [("update", "done")]
+    assert world.rows("status") == [("scheduled",)]
+    assert [world.run().deltas for _ in range(2)] == [(), ()]
+    assert world.rows("status") == [("scheduled",)]
+
+
+def test_a_record_we_made_is_deleted_where_the_job_removes_by_deleting_and_not_made_again(make: Make) -> None:
+    world = make(
+        allow=("create", "update", "delete"), policy='remove = "delete"', limits='delete = "5"\nagent_cancel = "5"'
+    )
+    world.write(ANN, event("a"))
+    run = world.run()
+    assert planned(undo(world, run)) == [("delete", "done")]
+    assert world.rows() == []
+    assert [world.run().deltas for _ in range(2)] == [(), ()]
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    assert planned(world.run()) == [("create", "done")], "the event moved: it is an appointment like any other"
+
+
+# ---- until either side changes --------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_back_goes_on_when_the_calendar_changes(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=3)))
+    world.run()
+    world.write(ANN, event("a", NOW + timedelta(days=5)), event("b", NOW + timedelta(days=6)))
+    undo(world, world.run())
+    world.write(ANN, event("a", NOW + timedelta(days=7)), event("b", NOW + timedelta(days=6)))
+    result = world.run()
+    assert (planned(result), result.counts["held"]) == ([("update", "done")], 1)
+    assert world.rows("starts_at") == [("2026-11-29 17:00:00",), ("2026-11-25 17:00:00",)]
+    assert world.run().deltas == ()
+
+
+def test_a_hold_that_a_side_has_left_does_not_come_back_with_it(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    away = event("a", NOW + timedelta(days=5))
+    world.write(ANN, away)
+    undo(world, world.run())
+    world.write(ANN, event("a"))
+    assert world.run().status == "in_sync"
+    world.write(ANN, away)
+    assert planned(world.run()) == [("update", "done")]
+
+
+def test_what_was_taken_back_is_judged_again_when_a_person_edits_the_record(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    undo(world, world.run())
+    world.sql("UPDATE appointments SET starts_at = '2026-11-26 10:00:00', ends_at = '2026-11-26 11:00:00', version = 9")
+    world.now += timedelta(hours=1)
+    result = world.run()
+    assert (result.deltas, kinds(result), result.counts["held"]) == ((), ["conflict"], 0)
+
+
+def test_a_record_that_was_made_and_taken_back_is_made_again_when_its_event_moves(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    undo(world, world.run())
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    assert planned(world.run()) == [("update", "done")]
+    assert world.rows("status, starts_at") == [("scheduled", "2026-11-27 17:00:00")]
+    assert world.run().deltas == ()
+
+
+def test_taking_back_what_was_taken_back_ends_its_hold(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    run = world.run()
+    taken = undo(world, run)
+    assert planned(undo(world, taken)) == [("update", "done")]
+    assert world.rows("status") == [("scheduled",)]
+    result = world.run()
+    assert (result.deltas, result.findings, result.status) == ((), (), "in_sync")
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    assert planned(world.run()) == [("update", "done")]
+
+
+# ---- what is left as it is ------------------------------------------------------------------------------------------
+
+
+def test_what_a_person_edited_since_is_kept_and_listed_with_the_reason(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=3)))
+    run = world.run()
+    world.sql("UPDATE appointments SET title = 'Ours', version = version + 1 WHERE source_key = 'a'")
+    told: list[str] = []
+    with world.setup() as setup:
+        taken = revert(setup, Options(), run.run, told.extend)
+    assert planned(taken) == [("cancel", "conflict"), ("cancel", "done")]
+    assert told == ["CRM record 1: What run " + run.run + " wrote is not taken back: it was changed since."]
+    assert (taken.exit_code, taken.status, kinds(taken)) == (5, "partial", ["conflict"])
+    assert world.rows("title, status") == [("Ours", "scheduled"), ("Showing", "cancelled")]
+    assert (taken.records.total, taken.counts["cancel"], taken.counts["conflict"]) == (2, 1, 1)
+
+
+def test_what_a_later_run_wrote_again_is_taken_back_in_the_order_of_the_runs(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    first = world.run()
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    second = world.run()
+    stuck = undo(world, first)
+    assert [delta.why for delta in stuck.deltas] == [f"run {second.run} wrote it again: take that back first"]
+    assert planned(undo(world, second)) == [("update", "done")]
+    assert planned(undo(world, first)) == [("cancel", "conflict")], "it is as it was, but not as that run left it"
+
+
+def test_policy_holds_for_taking_back_and_what_has_ended_is_left(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", NOW + timedelta(hours=1)))
+    run = world.run()
+    world.allow = ("create", "update")
+    held = undo(world, run)
+    assert planned(held) == [("cancel", "held"), ("cancel", "held")]
+    assert (held.status, held.exit_code, held.counts["held"]) == ("drift", 0, 2)
+    world.allow = ("create", "cancel")
+    world.now += timedelta(hours=3)
+    assert planned(undo(world, run)) == [("cancel", "done"), ("cancel", "held")]
+    assert sorted(world.rows("source_key, status")) == [("a", "cancelled"), ("b", "scheduled")]
+
+
+def test_strangers_and_what_was_there_already_are_not_touched(make: Make) -> None:
+    world = make()
+    world.insert("zed-1", agent_email="zed@other.example")
+    world.insert("a", title="By the webhook")
+    world.write(ANN, event("a", title="By the webhook"))
+    run = world.run()
+    before = world.rows()
+    taken = undo(world, run)
+    assert (taken.deltas, taken.status, world.rows()) == ((), "in_sync", before)
+
+
+# ---- a run like any other -------------------------------------------------------------------------------------------
+
+
+def test_a_dry_revert_changes_nothing_and_shares_its_digest_with_the_one_after_it(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=3)))
+    run = world.run()
+    world.sql("UPDATE appointments SET title = 'Ours', version = version + 1 WHERE source_key = 'a'")
+    rows, journal = world.rows(), world.journal()
+    dry = undo(world, run, dry_run=True)
+    assert planned(dry) == [("cancel", "conflict"), ("cancel", "planned")]
+    assert (world.rows(), world.journal(), dry.dry_run) == (rows, journal, True)
+    assert undo(world, run).digest == dry.digest
+
+
+def test_a_revert_over_its_limits_is_refused_whole_and_goes_through_once_a_person_consents(make: Make) -> None:
+    world = make(limits='create = "9"\ncancel = "2"')
+    world.write(ANN, *(event(f"e{n}", NOW + timedelta(days=1, hours=2 * n)) for n in range(4)))
+    run = world.run()
+    refused = undo(world, run)
+    assert (refused.status, refused.exit_code) == ("refused", 4)
+    assert [(one.limit, one.found, one.allowed) for one in refused.violations] == [("cancel", 4, 2)]
+    assert {row[0] for row in world.rows("status")} == {"scheduled"}
+    world.run()  # has nothing to do with it
+    with world.setup() as setup:
+        done = revert(setup, Options(approve=refused.digest[:12]), run.run)
+    assert (done.status, {row[0] for row in world.rows("status")}) == ("applied", {"cancelled"})
+
+
+def test_a_run_that_wrote_nothing_has_nothing_to_take_back(make: Make) -> None:
+    world = make()
+    taken = undo(world, world.run())
+    assert (taken.deltas, taken.findings, taken.status, taken.exit_code) == ((), (), "in_sync", 0)
+
+
+def test_taking_a_run_back_twice_does_nothing_the_second_time(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=3)))
+    run = world.run()
+    undo(world, run)
+    rows = world.rows()
+    again = undo(world, run)
+    assert (again.deltas, again.findings, again.counts["in_sync"], world.rows()) == ((), (), 2, rows)
+
+
+def test_what_other_runs_found_stays_open_while_a_run_is_taken_back(make: Make) -> None:
+    world = make()
+    world.insert(None, NOW + timedelta(days=4), contact_email="walk-in@mail.example")
+    world.write(ANN, event("a"))
+    run = world.run()
+    assert "missing_in_calendar" in kinds(run)
+    undo(world, run)
+    [finding] = [one for one in world.run().findings if one.kind == "missing_in_calendar"]
+    with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
+        assert ledger.sightings(connection, setup.state, [finding.key])[finding.key][1] == 2
+
+
+@pytest.mark.parametrize("named", ["01ZZZZZZZZ", "01", "", "%%%%%%%%%%"])
+def test_a_run_that_nobody_knows_is_a_usage_error_that_lists_the_last_ones(make: Make, named: str) -> None:
+    world = make()
+    run = world.run()
+    with pytest.raises(UsageError, match=f"names no run of this job.*{run.run}"):
+        undo(world, named)
+    assert undo(world, run.run[:12].lower()).status == "in_sync"
+
+
+def test_a_run_may_be_named_by_its_first_letters_as_long_as_they_fit_only_one(make: Make) -> None:
+    world = make()
+    first = world.run()
+    world.run()
+    with pytest.raises(UsageError, match="fits several runs"):
+        undo(world, first.run[:10])
+
+
+def test_a_crm_that_can_not_be_read_plans_nothing(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    run = world.run()
+    (world.folder / "crm.db").rename(world.folder / "away.db")
+    taken = undo(world, run)
+    assert (taken.exit_code, taken.deltas, kinds(taken)) == (5, (), ["coverage_gap"])
+
+
+# ---- killed at any instant ------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What a SIGKILL is to a test: nothing after it runs."""
+
+
+@pytest.mark.parametrize("step", ["before", "after", "settled"])
+@pytest.mark.parametrize("removes", ["cancel", "delete"])
+def test_a_revert_killed_around_its_write_is_not_undone_by_the_next_run(
+    make: Make, monkeypatch: pytest.MonkeyPatch, step: str, removes: str
+) -> None:
+    world = make(
+        allow=("create", "update", removes),
+        policy=f'remove = "{removes}"',
+        limits=f'{removes} = "9"',
+    )
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=3)))
+    world.run()
+    world.write(ANN, event("a", NOW + timedelta(days=5)), event("b", NOW + timedelta(days=3)), event("c"))
+    run = world.run()
+    assert planned(run) == [("create", "done"), ("update", "done")]
+    kill_around_writes(monkeypatch, step)
+    with pytest.raises(Killed):
+        undo(world, run)
+    monkeypatch.undo()
+    assert world.run().deltas == ()
+    if step == "before":
+        assert world.rows("status")[2] == ("scheduled",)
+    taken = undo(world, run)
+    assert {delta.outcome for delta in taken.deltas} <= {"done"}
+    for _ in range(2):
+        result = world.run()
+        assert (result.deltas, result.counts["held"]) == ((), 2)
+    assert world.rows("starts_at")[0] == ("2026-11-24 17:00:00",)
+    assert [row for row in world.rows("source_key, status") if row[0] == "c"] in ([], [("c", "cancelled")])
+
+
+def kill_around_writes(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Let the process die before the CRM is written to, right after, or right after that is settled."""
+    where, name = (journal, "settle") if step == "settled" else (CrmHand, "send")
+    real = getattr(where, name)
+
+    def dying(*arguments: Any, **others: Any) -> Any:
+        if step == "before":
+            raise Killed
+        real(*arguments, **others)
+        raise Killed
+
+    monkeypatch.setattr(where, name, dying)
