@@ -95,7 +95,7 @@ class MicrosoftWorld(World):
 
     def shown(self, agent: str = CID) -> list[dict[str, Any]]:
         """Return the events of a mailbox, as Exchange keeps them."""
-        return [row.event for row in self.mailbox(agent).rows.values()]
+        return self.mailbox(agent).events()
 
     def write(self, agent: str, *events: str) -> None:
         """Write no files: there are none."""
