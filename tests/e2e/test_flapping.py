@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
+from pathlib import Path
 
-from reconciler.model import Finding, Remedy
+import pytest
+
+from reconciler.cli import entry
+from reconciler.cli.world import World as Outside
+from reconciler.model import Finding, Remedy, Side
 from reconciler.result import Result
+from tests.e2e.google_world import FREELY, google_world, later
 from tests.e2e.world import NOW, World, event, planned
 
 ANN = "ann@acme.example"
@@ -132,3 +139,78 @@ def test_a_hostile_name_of_a_writer_is_bounded_and_inert(make: Make) -> None:
     assert "\x1b" not in why
     assert "\n" not in why
     assert len(why) < 400
+
+
+# ---- a person ends it -----------------------------------------------------------------------------------------------
+
+
+def typed(world: World, *words: str) -> int:
+    """Type a command for a world, and return its exit code."""
+    outside = Outside(environ=world.environ, cwd=world.folder, clock=lambda: world.now)
+    return entry.call([*words, "--format", "json", "--job", str(world.job())], outside)
+
+
+def test_the_calendars_word_is_written_although_it_was_held(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make()
+    fought_over(world)
+    key = held(shown(world, 3 * HOUR)).key
+    capsys.readouterr()
+    assert typed(world, "resolve", key, "--take", "calendar") == 0
+    [delta] = json.loads(capsys.readouterr().out)["deltas"]
+    assert (delta["action"], delta["outcome"]) == ("update", "done")
+    assert world.rows("starts_at") == [(f"{OTHER:%Y-%m-%d %H:%M:%S}",)]
+    assert world.run().findings == ()
+
+
+def test_the_crms_word_ends_it_too(make: Make) -> None:
+    world = make()
+    fought_over(world)
+    key = held(shown(world, 3 * HOUR)).key
+    before = world.rows()
+    assert typed(world, "resolve", key, "--take", "crm") == 0
+    after = world.run()
+    assert (after.deltas, after.findings, world.rows()) == ((), (), before)
+
+
+def test_what_is_accepted_stays_as_it_is_and_asks_nobody_again(make: Make) -> None:
+    world = make()
+    fought_over(world)
+    key = held(shown(world, 3 * HOUR)).key
+    known = ("--by", "Ann", "--why", "both tools are ours", "--until", "2026-12-31")
+    assert typed(world, "accept", key, *known) == 0
+    before = world.rows()
+    for _ in range(3):
+        result = shown(world, 3 * HOUR)
+        assert (result.deltas, world.rows()) == ((), before)
+        assert Remedy.HUMAN not in {finding.remedy for finding in result.findings}
+
+
+# ---- the other side -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sync", ["crm-to-calendar", "two-way"])
+def test_what_is_written_to_a_calendar_again_and_again_is_held_too(tmp_path: Path, sync: str) -> None:
+    """Two connectors fight over a record; each time it moves, its event would move along."""
+    with google_world(tmp_path, agents=(ANN,), limits=FREELY, sync=sync, scribe=True) as world:
+        number = world.insert(None, ONE)
+        later(world)
+        world.run()
+
+        def moved(start: datetime) -> Result:
+            sets = "starts_at = ?, ends_at = ?, version = version + 1, updated_at = ?"
+            stamps = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (start, start + HOUR, world.now)]
+            world.sql(f"UPDATE appointments SET {sets} WHERE id = ?", *stamps, number)  # noqa: S608
+            later(world, hours=1)
+            return world.run()
+
+        for _ in range(3):
+            for start in (OTHER, ONE):
+                result = moved(start)
+                assert [(one.side, one.outcome) for one in result.deltas] == [(Side.CALENDAR, "done")]
+        before = world.shown()
+        held(moved(OTHER))
+        later(world, hours=1)
+        held(world.run())
+        assert [one["start"] for one in world.shown()] == [one["start"] for one in before]
+        assert world.mailed == []
+        assert [one.side for one in moved(THIRD).deltas] == [Side.CALENDAR]
