@@ -131,7 +131,7 @@ class _Shown:
     def past(self, row: Mapping[str, Any]) -> dict[str, tuple[Value, Value]]:
         """Return what one journal row changed: before and after."""
         before, after = row["before"] or {}, row["after"] or {}
-        names = [name for name in dict.fromkeys([*before, *after]) if before.get(name) != after.get(name)]
+        names = [name for name in after or before if before.get(name) != after.get(name)]
         changes = {name: (inert(before.get(name)), inert(after.get(name))) for name in names}
         return changes if self._visible is None else mask.fields(changes, self._visible)
 
