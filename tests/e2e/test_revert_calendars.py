@@ -1,0 +1,155 @@
+"""What a run wrote to Google calendars is taken back there; records stay, nobody is mailed, no run does it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler import inverse
+from reconciler.calendar_side import CalendarHand
+from reconciler.model import Delta
+from reconciler.result import Result
+from reconciler.reverting import revert
+from reconciler.run import Options
+from reconciler.store import journal
+from tests.e2e.google_world import SOON, GoogleWorld, Make, later, making, times
+from tests.e2e.world import planned
+
+BOTH = pytest.mark.parametrize("sync", ["crm-to-calendar", "two-way"])
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Make the world of a test; whatever a test does in it, nobody is mailed."""
+    worlds: list[GoogleWorld] = []
+    for made in making(tmp_path):
+
+        def remembered(**more: Any) -> GoogleWorld:
+            worlds.append(made(**more))  # noqa: B023 - there is one
+            return worlds[-1]
+
+        yield remembered
+        assert [mail for world in worlds for mail in world.mailed] == []
+
+
+def undo(world: GoogleWorld, run: Result, *, dry_run: bool = False) -> Result:
+    with world.setup(dry_run=dry_run) as setup:
+        return revert(setup, Options(), run.run)
+
+
+def booked(world: GoogleWorld) -> Result:
+    """Book an appointment in the CRM, and let the job bring it into the calendar."""
+    world.insert(None, SOON)
+    later(world)
+    run = world.run()
+    assert planned(run) == [("create", "done")]
+    return run
+
+
+def move(world: GoogleWorld, start: datetime) -> None:
+    spelled = [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (start, start + timedelta(hours=1), world.now)]
+    world.sql("UPDATE appointments SET starts_at = ?, ends_at = ?, updated_at = ?, version = version + 1", *spelled)
+    later(world)
+
+
+def starts(world: GoogleWorld) -> list[datetime]:
+    return [datetime.fromisoformat(event["start"]["dateTime"]).astimezone(UTC) for event in world.shown()]
+
+
+def rests(world: GoogleWorld) -> list[tuple[Delta, ...]]:
+    """Run until the feed has shown what was written; return what the runs planned."""
+    found = []
+    for _ in range(3):
+        later(world)
+        found.append(world.run().deltas)
+    return found
+
+
+@BOTH
+def test_an_event_that_we_made_is_removed_and_its_record_stays(make: Make, sync: str) -> None:
+    world = make(sync=sync)
+    run = booked(world)
+    before = world.rows()
+    assert planned(undo(world, run, dry_run=True)) == [("cancel", "planned")]
+    assert len(world.shown()) == 1
+    taken = undo(world, run)
+    assert (planned(taken), [delta.side for delta in taken.deltas]) == ([("cancel", "done")], ["calendar"])
+    assert (taken.events.total, taken.records.total) == (1, 0)
+    assert rests(world) == [(), (), ()]
+    assert (world.shown(), world.rows()) == ([], before)
+
+
+@BOTH
+def test_an_event_that_we_moved_is_moved_back_and_goes_on_when_its_record_moves(make: Make, sync: str) -> None:
+    world = make(sync=sync)
+    booked(world)
+    move(world, SOON + timedelta(hours=3))
+    run = world.run()
+    assert planned(undo(world, run)) == [("update", "done")]
+    before = world.rows()
+    assert starts(world) == [SOON]
+    assert rests(world) == [(), (), ()]
+    assert (starts(world), world.rows()) == ([SOON], before)
+    move(world, SOON + timedelta(hours=5))
+    assert planned(world.run()) == [("update", "done")]
+    assert starts(world) == [SOON + timedelta(hours=5)]
+    assert rests(world) == [(), (), ()]
+
+
+def test_an_event_that_its_agent_changed_since_is_kept(make: Make) -> None:
+    world = make(sync="two-way")
+    run = booked(world)
+    [event] = world.shown()
+    world.calendar().patch(event["id"], times(SOON + timedelta(hours=6)))
+    taken = undo(world, run)
+    assert planned(taken) == [("cancel", "conflict")], "found at the write, though nobody had read it yet"
+    later(world)
+    world.run()
+    taken = undo(world, run)
+    assert ([delta.why for delta in taken.deltas], taken.exit_code) == ([inverse.CHANGED], 5)
+    assert starts(world) == [SOON + timedelta(hours=6)]
+
+
+def test_an_event_that_we_cancelled_can_not_be_restored_and_that_is_said_first(make: Make) -> None:
+    world = make(sync="crm-to-calendar")
+    booked(world)
+    world.sql("UPDATE appointments SET status = 'cancelled', version = version + 1")
+    later(world)
+    run = world.run()
+    assert planned(run) == [("cancel", "done")]
+    told: list[str] = []
+    with world.setup() as setup:
+        taken = revert(setup, Options(), run.run, told.extend)
+    assert [delta.why for delta in taken.deltas] == [inverse.CANCELLED]
+    assert len(told) == 1
+    assert world.shown() == []
+
+
+class Killed(BaseException):
+    """What a SIGKILL is to a test: nothing after it runs."""
+
+
+@pytest.mark.parametrize("step", ["sent", "settled"])
+def test_a_revert_killed_after_it_removed_an_event_costs_no_record(
+    make: Make, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    world = make(sync="two-way")
+    run = booked(world)
+    before = world.rows()
+    where, name = (journal, "settle") if step == "settled" else (CalendarHand, "send")
+    real = getattr(where, name)
+
+    def dying(*arguments: Any, **others: Any) -> Any:
+        real(*arguments, **others)
+        raise Killed
+
+    monkeypatch.setattr(where, name, dying)
+    with pytest.raises(Killed):
+        undo(world, run)
+    monkeypatch.undo()
+    assert rests(world) == [(), (), ()]
+    assert (world.shown(), world.rows()) == ([], before)
