@@ -18,7 +18,7 @@ from reconciler.quota.budget import PUBLISHED, Budget, Scope, budget_for
 from reconciler.quota.gate import Gate, Hold
 from reconciler.quota.purse import Purse, Tab
 from reconciler.sources.answers import PostponedError, ProviderError, RetryableError, ThrottledError
-from reconciler.store.quota import ledger_of
+from reconciler.store.quota import Draw, ledger_of, resting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +123,16 @@ class Quota:
             else:
                 self._settle(scope, probe=probe, answered=True)
                 return answer
+
+    # ---- agents who are left alone ----------------------------------------------------------------------------------
+
+    def rest(self, agent: str, seconds: float) -> None:
+        """Note, for all who share the ledger, that an agent is left alone for so long."""
+        self._ledger.withdraw((Draw(resting(agent, seconds)),), want=1, now=self._clock())
+
+    def rests(self, agent: str, seconds: float) -> float:
+        """Return for how many more of these seconds an agent is left alone."""
+        return self._ledger.withdraw((Draw(resting(agent, seconds)),), want=0, now=self._clock()).after
 
     # ---- before an attempt ------------------------------------------------------------------------------------------
 

@@ -106,6 +106,7 @@ class Caps:
 
 # ---- writing --------------------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True, slots=True)
 class Wrote:
     """What became of one write: the event as the calendar keeps it where that is known, and a sentence otherwise.

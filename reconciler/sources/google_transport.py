@@ -65,7 +65,7 @@ class GoogleCalendar:
     ) -> None:
         self._events = _events(endpoint)
         self._tokens = tokens
-        self._quota = quota
+        self.quota = quota
         self._wire = wire
         self._clock = clock
 
@@ -129,7 +129,7 @@ class GoogleCalendar:
             return _of_kind(body, call.kind) if call.kind else {}
 
         scope = Scope.WRITE if call.write else Scope.READ
-        return self._quota.call(attempt, agent=call.target.agent, scope=scope, patience=call.target.patience)
+        return self.quota.call(attempt, agent=call.target.agent, scope=scope, patience=call.target.patience)
 
 
 class WritableGoogleCalendar(GoogleCalendar):

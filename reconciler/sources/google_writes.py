@@ -160,6 +160,14 @@ class _Shelf:
         target = self._google.target(calendar, self._patience)
         return _done(self._google.update(target, kept.event.id, body, etag=kept.event.etag), calendar)
 
+    def rest(self, agent: str, seconds: float) -> None:
+        """Note that an agent's calendars are not written for so long."""
+        self._google.quota.rest(agent, seconds)
+
+    def rests(self, agent: str, seconds: float) -> float:
+        """Return for how many more of these seconds they are not."""
+        return self._google.quota.rests(agent, seconds)
+
     def remove(self, calendar: Calendar, kept: Kept) -> None:
         """Delete the item."""
         self._google.delete(self._google.target(calendar, self._patience), kept.event.id, etag=kept.event.etag)

@@ -121,7 +121,7 @@ class Graph:
     ) -> None:
         self._account = account
         self._endpoint: str = account.protocol.service_url
-        self._quota = quota
+        self.quota = quota
         self._clock = clock
         self._slots = _Slots(max(1, min(at_once, MOST_AT_ONCE)))
         self._ids: dict[str, str] = {}
@@ -241,11 +241,11 @@ class Graph:
     def charge(self, target: Target, attempts: int) -> None:
         """Charge attempts that travel inside of another one."""
         for _ in range(attempts):
-            self._quota.call(_nothing, agent=target.agent, patience=target.patience)
+            self.quota.call(_nothing, agent=target.agent, patience=target.patience)
 
     def _sent(self, call: Call) -> Json:
         target, scope = call.target, Scope.WRITE if call.asked.write else Scope.READ
-        return self._quota.call(lambda: self._attempt(call), agent=target.agent, scope=scope, patience=target.patience)
+        return self.quota.call(lambda: self._attempt(call), agent=target.agent, scope=scope, patience=target.patience)
 
     def _attempt(self, call: Call) -> Json:
         """Send once, when the mailbox has room for it."""

@@ -216,6 +216,14 @@ class _Shelf:
         item = self._insisting(calendar, kept, lambda: self._graph.patch(target, event.id, body, etag=event.etag))
         return _done(item, calendar)
 
+    def rest(self, agent: str, seconds: float) -> None:
+        """Note that an agent's calendars are not written for so long."""
+        self._graph.quota.rest(agent, seconds)
+
+    def rests(self, agent: str, seconds: float) -> float:
+        """Return for how many more of these seconds they are not."""
+        return self._graph.quota.rests(agent, seconds)
+
     def remove(self, calendar: Calendar, kept: Kept) -> None:
         """Send a removal once."""
         target, event = self._target(calendar), kept.event

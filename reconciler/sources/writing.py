@@ -65,6 +65,14 @@ class Shelf(Protocol):
         """Remove the event once, in the version that was looked at."""
         ...
 
+    def rest(self, agent: str, seconds: float) -> None:
+        """Note for later runs, too, that an agent's calendars are not written for so long."""
+        ...
+
+    def rests(self, agent: str, seconds: float) -> float:
+        """Return for how many more of these seconds they are not."""
+        ...
+
 
 class Writing:
     """Writes to what is on a shelf. `clock` counts the seconds for which an agent is left alone."""
@@ -201,12 +209,22 @@ class Writing:
         return f"{self._shelf.provider} {error}" if isinstance(error, ProviderError) else str(error)
 
     def _is_parked(self, agent: str) -> bool:
+        """Tell whether an agent is left alone, by what this run saw of him, at first by what earlier ones did."""
         with self._lock:
-            return self._clock() < self._parked.get(agent, 0.0)
+            until = self._parked.get(agent)
+        if until is None:
+            left = self._shelf.rests(agent, READ_ONLY)
+            until = self._keep(agent, left)
+        return self._clock() < until
 
     def _park(self, agent: str) -> None:
+        self._keep(agent, READ_ONLY)
+        self._shelf.rest(agent, READ_ONLY)
+
+    def _keep(self, agent: str, left: float) -> float:
         with self._lock:
-            self._parked[agent] = self._clock() + READ_ONLY
+            until = self._parked[agent] = self._clock() + left
+        return until
 
 
 def fit(kept: Kept) -> Event:

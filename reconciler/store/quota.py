@@ -111,6 +111,11 @@ def agent_scope(agent: str) -> str:
     return AGENT + hashlib.sha256(agent.casefold().encode()).hexdigest()[:24]
 
 
+def resting(agent: str, seconds: float) -> Bucket:
+    """Return what holds one attempt, and has it again only after so many seconds: a rest that outlives a process."""
+    return Bucket(f"rest:{agent_scope(agent).removeprefix(AGENT)}", 1.0, 1.0 / seconds)
+
+
 def weigh(draws: Sequence[Draw], known: Mapping[str, Level], want: int, now: float) -> tuple[Drawn, dict[str, Level]]:
     """Decide on a withdrawal; return it, and the levels after it: none if nothing was taken."""
     levels = {draw.bucket.scope: draw.bucket.level(known.get(draw.bucket.scope), now) for draw in draws}
@@ -190,6 +195,7 @@ __all__ = [
     "agent_scope",
     "forget_idle",
     "ledger_of",
+    "resting",
     "weigh",
     "withdraw",
 ]

@@ -304,6 +304,13 @@ def test_a_calendar_that_takes_no_writes_for_hours_does_not_keep_the_others_from
     assert sorted(delta.outcome for delta in result.deltas if delta.agent == ANN) == ["deferred", "deferred", "failed"]
     assert len(world.shown(BOB)) == 1
     assert writes(world).count("POST") == 2
+    later(world)
+    assert {delta.outcome for delta in world.run().deltas} == {"deferred"}, "the next run knows of it"
+    assert writes(world).count("POST") == 2
+    world.server.faults.clear()
+    later(world, hours=5)
+    assert world.run().exit_code == 0
+    assert len(world.shown(ANN)) == 3
 
 
 # ---- times ----------------------------------------------------------------------------------------------------------

@@ -249,6 +249,13 @@ def test_a_mailbox_that_is_full_does_not_keep_the_others_from_theirs(make: Make)
     assert sorted(delta.outcome for delta in result.deltas if delta.agent == CID) == ["deferred", "deferred", "failed"]
     assert len(world.shown(DEE)) == 1
     assert len(writes(world)) == 2
+    later(world)
+    assert {delta.outcome for delta in world.run().deltas} == {"deferred"}, "the next run knows of it"
+    assert len(writes(world)) == 2
+    world.server.faults.clear()
+    later(world, hours=5)
+    assert world.run().exit_code == 0
+    assert len(world.shown(CID)) == 3
 
 
 def test_a_state_that_is_lost_finds_its_events_by_their_marks_and_makes_none_again(make: Make) -> None:
