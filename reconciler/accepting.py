@@ -41,11 +41,12 @@ class Accepted:
             shift = shift_of(one.pair, bench.groups)
             if shift is not None and not outlook.findings:
                 return one, replace(outlook, accepted=self.stands(shift))
-            return one, self._ruled(outlook)
+            return one, self.of(outlook)
 
         return ruling
 
-    def _ruled(self, outlook: Outlook) -> Outlook:
+    def of(self, outlook: Outlook) -> Outlook:
+        """Return what a pair comes to where some of it may be accepted."""
         said = tuple(self.told(finding) for finding in outlook.findings)
         if said == outlook.findings:
             return outlook

@@ -98,18 +98,18 @@ def _live(pair: Pair, seen: Seen, rules: Rules) -> Verdict:
         return _cancelled_in_crm(seen, record, link, rules)
     apart = _who_moved(seen, record, link, rules.compare)
     if not apart:
-        return Verdict(Situation.IN_SYNC, Step.NOTHING if _is_base(seen, record, link, rules) else Step.REFRESH_BASE)
+        is_known = is_base(seen, record, link, rules.compare)
+        return Verdict(Situation.IN_SYNC, Step.NOTHING if is_known else Step.REFRESH_BASE)
     return _differ(apart, seen, record, rules)
 
 
-def _is_base(seen: Seen, record: Record, link: Link | None, rules: Rules) -> bool:
+def is_base(seen: Seen, record: Record, link: Link | None, compare: tuple[str, ...]) -> bool:
     """Tell whether the base already says, in both spellings, what both sides say."""
     if link is None or link.base is None or link.base_crm is None:
         return False
     base, base_crm = link.base, link.base_crm
     return all(
-        seen.fields.get(name) == base.get(name) and record.fields.get(name) == base_crm.get(name)
-        for name in rules.compare
+        seen.fields.get(name) == base.get(name) and record.fields.get(name) == base_crm.get(name) for name in compare
     )
 
 

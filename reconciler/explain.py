@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler import findings
+from reconciler import decide, findings
+from reconciler.accepting import Accepted
 from reconciler.comparing import world_of
-from reconciler.model import Mode
+from reconciler.model import Mode, Presence, Situation, Step, Verdict
 from reconciler.observe import Observed
 from reconciler.pairing import judged_event, judged_link, judged_record, records_by_key, stranger
 from reconciler.setup import Setup
-from reconciler.store import compare, journal, ledger, records, state
+from reconciler.store import accepted, compare, journal, ledger, records, state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.findings import Outlook
     from reconciler.judgement import Judged, World
-    from reconciler.model import Pair, Verdict
+    from reconciler.model import Pair
     from reconciler.store.compare import Sighting
     from reconciler.store.database import Connection
     from reconciler.store.state import State
@@ -53,8 +54,20 @@ def explain(setup: Setup, key: str) -> Explanation | None:
             return None
         name, record = _source_key(found.pair), found.pair.record
         history = journal.history(connection, setup.state, name or key, record.id if record else None)
-        outlook = findings.outlook(found.pair, found.verdict, world.context)
-        return Explanation(key, found.pair, found.verdict, outlook, history, finding)
+        verdict = _verdict(found, world)
+        known = Accepted(accepted.all_of(connection, setup.state), world.context.now)
+        outlook = known.of(findings.outlook(found.pair, verdict, world.context))
+        return Explanation(key, found.pair, verdict, outlook, history, finding)
+
+
+def _verdict(found: Judged, world: World) -> Verdict:
+    """Return what was decided; sides that a person let differ agree for as long as they stand like that."""
+    seen, record = found.pair.seen, found.pair.record
+    if seen is None or record is None or record.presence is not Presence.LIVE or not decide.is_live(seen):
+        return found.verdict
+    if not decide.is_base(seen, record, found.pair.link, world.rules.compare):
+        return found.verdict
+    return Verdict(Situation.IN_SYNC, Step.NOTHING, reason="both sides stand as they were agreed on")
 
 
 def _named(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from reconciler.store.state import Watched
 
 RUNS = 5
+MOST = 50
+"""Accepted findings that are listed; the JSON has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Overview:
     calendars: tuple[Health, ...]
     runs: tuple[Mapping[str, Any], ...]
     findings: Mapping[str, int]
+    accepted: tuple[Mapping[str, Any], ...]
 
     @property
     def unwell(self) -> tuple[Health, ...]:
@@ -69,7 +72,7 @@ def status(call: Call, argument: str | None) -> int:
 
 
 def _overview(setup: Setup, *, masking: bool) -> Overview:
-    from reconciler.store import state
+    from reconciler.store import accepted, state
     from reconciler.store.overview import open_findings
 
     freshness, now = setup.job.run.freshness, setup.clock()
@@ -77,9 +80,10 @@ def _overview(setup: Setup, *, masking: bool) -> Overview:
         watched = state.watch(connection, setup.state, setup.directory.calendars)
         runs = tuple(state.last_runs(connection, setup.state, RUNS))
         found = open_findings(connection, setup.state)
+        known = tuple(accepted.told(connection, setup.state))
     visible = running.addresses(setup)
     calendars = tuple(_health(each, now, freshness, visible if masking else None) for each in watched)
-    return Overview(setup.job.name, calendars, runs, found)
+    return Overview(setup.job.name, calendars, runs, found, known)
 
 
 def _health(each: Watched, now: datetime, freshness: timedelta, visible: frozenset[str] | None) -> Health:
@@ -114,6 +118,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             for row in overview.runs
         ],
         "open_findings": dict(overview.findings),
+        "accepted": [dict(row) for row in overview.accepted],
     }
 
 
@@ -125,7 +130,11 @@ def _headline(overview: Overview) -> str:
     said = ", ".join(
         f"{states.count(state):,} {state}" for state in ("blind", "late", "new", "fresh") if state in states
     )
-    return f"{overview.job}: calendars {said or 'none'}; {_open(overview.findings)}"
+    return f"{overview.job}: calendars {said or 'none'}; {_open(overview.findings)}{_accepted(overview)}"
+
+
+def _accepted(overview: Overview) -> str:
+    return f", {len(overview.accepted):,} accepted" if overview.accepted else ""
 
 
 def _open(findings: Mapping[str, int]) -> str:
@@ -136,9 +145,15 @@ def _open(findings: Mapping[str, int]) -> str:
 def _as_text(overview: Overview, zone: ZoneInfo, word: str) -> str:
     lines = [_headline(overview), "", "CALENDARS"]
     lines += [line for one in (*overview.unwell, *_fresh(overview)) for line in _calendar_lines(one, zone)]
+    lines += ["", "ACCEPTED", *(_accepted_line(row) for row in overview.accepted[:MOST])] if overview.accepted else []
     lines += ["", "RUNS"]
     lines += [_run_line(row, zone) for row in overview.runs] or [f"  none yet: reconcile --dry-run {word}"]
     return "\n".join(lines) + "\n"
+
+
+def _accepted_line(row: Mapping[str, Any]) -> str:
+    who = f"until {row['until']} by {bounded(row['by'])}: {bounded(row['why'], 200)}"
+    return "  " + "  ".join(bounded(part) for part in (row["key"], row["kind"], row["agent"]) if part) + f"  {who}"
 
 
 def _fresh(overview: Overview) -> Iterable[Health]:

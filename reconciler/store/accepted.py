@@ -75,12 +75,17 @@ def _names(row: Mapping[str, Any], word: str | None, event: str | None) -> set[s
     return names | {word} if word and event and event == row["event"] else names
 
 
-def told(connection: Connection, state: State, now: datetime) -> list[dict[str, Any]]:
-    """Return the findings that are known now, the first to run out first."""
-    mine = and_(_is_open(state), findings.c.accepted_sides.is_not(None), findings.c.accepted_until > codec.epoch(now))
+def told(connection: Connection, state: State) -> list[dict[str, Any]]:
+    """Return the findings that are known, for people, the first to run out first."""
+    mine = and_(_is_open(state), findings.c.accepted_sides.is_not(None))
     rows = connection.execute(select(findings).where(mine).order_by(findings.c.accepted_until, findings.c.key))
     return [
-        {"key": row.key, "kind": row.kind, "agent": row.agent, "crm_id": row.crm_id, "acceptance": _acceptance(row)}
+        {
+            **{name: getattr(row, name) for name in ("key", "kind", "agent", "crm_id")},
+            "by": row.accepted_by,
+            "why": row.accepted_why,
+            "until": _acceptance(row).last_day.isoformat(),
+        }
         for row in rows
     ]
 

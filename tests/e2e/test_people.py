@@ -27,7 +27,8 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
     def reconcile(world: World, *words: str) -> tuple[int, dict[str, Any]]:
         outside = Outside(environ=world.environ, cwd=world.folder, clock=lambda: world.now)
         capsys.readouterr()
-        code = entry.call([*words, "--format", "json", "--job", str(world.job())], outside)
+        job = [str(world.job())] if words == ("status",) else ["--job", str(world.job())]
+        code = entry.call([*words, "--format", "json", *job], outside)
         out, err = capsys.readouterr()
         return code, json.loads(out) if out else {"said": err}
 
@@ -90,19 +91,19 @@ def test_what_a_command_is_not_about_waits(make: Make, say: Say) -> None:
 def test_a_dry_run_of_a_decision_changes_nothing_and_shares_its_digest(make: Make, say: Say) -> None:
     world = drifted(make)
     before, written = world.rows(), len(world.journal())
-    for side in ("calendar", "crm"):
-        code, dry = say(world, "resolve", "a", "--take", side, "--dry-run")
-        assert (code, [one["outcome"] for one in dry["deltas"]]) == (0, ["planned"])
-        assert (world.rows(), len(world.journal())) == (before, written)
+    say(world, "resolve", "a", "--take", "calendar", "--dry-run")
+    code, dry = say(world, "resolve", "a", "--take", "crm", "--dry-run")
+    assert (code, [one["outcome"] for one in dry["deltas"]]) == (0, ["planned"])
+    assert (world.rows(), len(world.journal())) == (before, written)
     _, real = say(world, "resolve", "a", "--take", "crm")
     assert real["digest"] == dry["digest"]
 
 
 def test_a_decision_is_held_against_the_limits_and_consented_to_like_any_plan(make: Make, say: Say) -> None:
     world = drifted(make, limits='update = "0"')
-    for side in ("calendar", "crm"):
-        code, refused = say(world, "resolve", "a", "--take", side)
-        assert (code, refused["status"], [one["limit"] for one in refused["violations"]]) == (4, "refused", ["update"])
+    assert say(world, "resolve", "a", "--take", "calendar")[0] == 4
+    code, refused = say(world, "resolve", "a", "--take", "crm")
+    assert (code, refused["status"], [one["limit"] for one in refused["violations"]]) == (4, "refused", ["update"])
     assert say(world, "approve", refused["digest"], "--by", "Ann", "--why", "the office is right")[0] == 0
     world.run()  # a run in between is about something else, and leaves the consent alone
     code, said = say(world, "resolve", "a", "--take", "crm")
@@ -291,7 +292,7 @@ def test_a_changed_side_opens_it_again_and_that_is_said(make: Make, say: Say, si
         world.write(ANN, event("a", client="joe@mail.example", modified="20261122T171000Z"), event("b", LATER))
     world.now += timedelta(hours=1)
     for _ in range(2):
-        said = {finding.kind: finding for finding in world.dry().findings}["reschedule_not_propagated"]
+        said = {finding.kind.value: finding for finding in world.dry().findings}["reschedule_not_propagated"]
         assert said.remedy == "human"
         assert said.why.endswith("It was accepted by Ann until 2026-12-31; it has changed since.")
         world.run()
@@ -400,3 +401,25 @@ def test_what_is_accepted_can_still_be_resolved(make: Make, say: Say) -> None:
     assert [one["outcome"] for one in said["deltas"]] == ["done"]
     assert said["findings"][0]["action"] == "fix"
     assert world.run().findings == ()
+
+
+def test_status_and_explain_tell_what_is_accepted(make: Make, say: Say, capsys: pytest.CaptureFixture[str]) -> None:
+    world = drifted(make)
+    [finding] = world.run().findings
+    assert say(world, "accept", "a", *KNOWN)[0] == 0
+    _, status = say(world, "status")
+    assert status["open_findings"] == {}
+    [known] = status["accepted"]
+    assert (known["key"], known["by"], known["until"]) == (finding.key, "Ann", "2026-12-31")
+    outside = Outside(environ=world.environ, cwd=world.folder, clock=lambda: world.now)
+    assert entry.call(["status", str(world.job())], outside) == 0
+    assert "0 open findings, 1 accepted" in capsys.readouterr().out
+    assert entry.call(["explain", finding.key, "--job", str(world.job())], outside) == 0
+    assert "Accepted by Ann until 2026-12-31: as agreed on the phone" in capsys.readouterr().out
+
+
+def test_explain_says_of_sides_that_may_differ_that_they_agree(make: Make, say: Say) -> None:
+    world = drifted(make)
+    say(world, "resolve", "a", "--take", "crm")
+    _, explained = say(world, "explain", "a")
+    assert (explained["situation"], explained["findings"]) == ("in_sync", [])
