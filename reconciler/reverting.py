@@ -62,7 +62,8 @@ def revert(setup: Setup, options: Options, run: str, told: Told = lambda _: None
             setup, options, this, shape, found.judgement.proposals, found.populations, found.restoring.around
         )
         result = came_to(setup, this, found.judgement, judged, applied)
-        return finished(setup, this, replace(result, notes=(*result.notes, found.note)))
+        notes = (*result.notes, found.note, *_still_to_do(result, meant))
+        return finished(setup, this, replace(result, notes=notes))
 
 
 def _named(setup: Setup, run: str) -> str:
@@ -75,6 +76,11 @@ def _named(setup: Setup, run: str) -> str:
     what = "fits several runs" if found else f"names no run of this job (an id, or its first {RUN_PREFIX} letters)"
     known = ", ".join(f"{one['id']} ({one['started_at']:%Y-%m-%d %H:%M} UTC, {one['status']})" for one in last)
     raise UsageError(f"{text.line(run, 80)} {what}. The last runs: {known or 'none yet'}.")
+
+
+def _still_to_do(result: Result, run: str) -> list[str]:
+    """Say how what waits for consent is applied: consent counts for exactly these changes, which no other run plans."""
+    return [f"Once a person consented, `reconcile revert {run}` applies it; no other run does."] if result.asks else []
 
 
 def _name(finding: Finding) -> str:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from reconciler import inverse
+from reconciler.cli import entry
+from reconciler.cli.world import World as Outside
 from reconciler.crm_side import CrmHand
 from reconciler.errors import UsageError
 from reconciler.result import Result
 from reconciler.reverting import revert
 from reconciler.run import Options
 from reconciler.store import journal, ledger
-from tests.e2e.world import NOW, World, event, kinds, planned
+from reconciler.store.schema import journal as rows_of_journal
+from tests.e2e.world import CLIENT, NOW, World, event, kinds, planned
 
 ANN = "ann@acme.example"
 Make = Callable[..., World]
+Say = Callable[..., tuple[int, str, str]]
 
 
 def undo(world: World, run: Result | str, *, dry_run: bool = False) -> Result:
@@ -336,3 +343,100 @@ def kill_around_writes(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
         raise Killed
 
     monkeypatch.setattr(where, name, dying)
+
+
+def test_a_person_may_take_a_side_of_what_was_taken_back_and_that_ends_the_hold(make: Make, say: Say) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    undo(world, world.run())
+    [finding] = world.run().findings
+    assert say(world, "resolve", finding.key, "--take", "calendar")[0] == 0
+    assert world.rows("starts_at") == [("2026-11-27 17:00:00",)]
+    assert world.run().status == "in_sync"
+
+
+def test_what_an_earlier_release_wrote_is_changed_back_by_nobody_who_does_not_know_what_was_there(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    made = world.run()
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    run = world.run()
+    with world.setup() as setup, setup.state.begin() as connection:
+        connection.execute(update(rows_of_journal).values(version=None, calendar=None))
+    assert [delta.why for delta in undo(world, run).deltas] == [inverse.INEXACT]
+    assert [delta.outcome for delta in undo(world, made).deltas] == ["conflict"]
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Type a command for a world; return its exit code, and what it wrote to both streams."""
+
+    def reconcile(world: World, *words: str) -> tuple[int, str, str]:
+        outside = Outside(environ=world.environ, cwd=world.folder, clock=world.clock)
+        capsys.readouterr()
+        code = entry.call([*words, "--job", str(world.job())], outside)
+        return code, *capsys.readouterr()
+
+    return reconcile
+
+
+def edited(make: Make) -> tuple[World, str]:
+    """Return a world in which one of two records that a run made was edited since, and the run's id."""
+    world = make()
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=3)))
+    run = world.run().run
+    world.sql("UPDATE appointments SET title = 'Jane''s house', version = version + 1 WHERE source_key = 'a'")
+    return world, run
+
+
+def test_what_is_not_taken_back_is_said_before_the_result(make: Make, say: Say) -> None:
+    world, run = edited(make)
+    code, out, err = say(world, "revert", run, "--dry-run")
+    assert (code, world.rows("status")) == (5, [("scheduled",), ("scheduled",)])
+    assert "1 write of that run can't be taken back and will be left as they are" in err
+    assert "CRM record 1: What run" in err
+    assert f"reconcile revert {run} --job" in out
+    assert "1 can be taken back, 1 can't be" in out
+    code, out, err = say(world, "revert", run)
+    assert (code, "it was changed since" in out, "it was changed since" in err) == (5, True, True)
+    assert world.rows("status") == [("scheduled",), ("cancelled",)]
+
+
+def test_scripts_get_one_object_with_every_reason_and_nothing_of_a_client_when_masked(make: Make, say: Say) -> None:
+    world, run = edited(make)
+    code, out, err = say(world, "revert", run, "--format", "json", "--mask", "--quiet")
+    said = json.loads(out)
+    assert (code, said["status"], err) == (5, "partial", "")
+    assert [(one["action"], one["outcome"], one["why"]) for one in said["deltas"] if one["why"]] == [
+        ("cancel", "conflict", "it was changed since")
+    ]
+    assert [one["action"] for one in said["findings"]] == ["human"]
+    assert said["balance"]["records"]["total"] == 2
+    assert CLIENT not in out
+    assert "Jane" not in out
+
+
+def test_the_command_says_which_runs_there_are_when_it_knows_none_of_that_name(make: Make, say: Say) -> None:
+    world = make()
+    run = world.run().run
+    code, out, err = say(world, "revert", "nonsense")
+    assert (code, out) == (2, "")
+    assert run in err
+
+
+def test_a_refused_revert_says_how_it_is_applied_once_a_person_consents(make: Make, say: Say) -> None:
+    world = make(limits='cancel = "0"')
+    world.write(ANN, event("a"))
+    run = world.run().run
+    code, out, _ = say(world, "revert", run)
+    assert (code, f"reconcile revert {run}" in out) == (4, True)
+    digest = next(word for line in out.splitlines() if "reconcile approve" in line for word in line.split()[2:3])
+    assert say(world, "approve", digest, "--by", "Ann", "--why", "a wrong import")[0] == 0
+    assert world.run().deltas == (), "an ordinary run has no use for that consent"
+    code, _, _ = say(world, "revert", run)
+    assert (code, world.rows("status")) == (0, [("cancelled",)])
