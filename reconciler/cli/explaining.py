@@ -11,7 +11,7 @@ from reconciler.cli import logs, running, screen
 from reconciler.cli.world import Format, Named, load_job
 from reconciler.errors import UsageError
 from reconciler.findings import inert
-from reconciler.model import Delta, Finding, Kind, Outcome, Remedy, Situation
+from reconciler.model import Delta, Finding, Kind, Outcome, Remedy, Side, Situation
 from reconciler.report import mask
 from reconciler.report.build import ADVICE
 from reconciler.report.words import bounded, moment, plural, spoken
@@ -273,7 +273,8 @@ def _history(shown: _Shown, zone: ZoneInfo) -> Iterator[str]:
     yield ""
     yield "WHAT WE WROTE" if shown.found.history else "WHAT WE WROTE: nothing yet"
     for row in shown.found.history:
-        yield f"  {moment(row['at'], zone)}  {row['action']}  {row['status']}  run {row['run']}"
+        where = " in the calendar" if row["side"] == Side.CALENDAR else ""
+        yield f"  {moment(row['at'], zone)}  {row['action']}{where}  {row['status']}  run {row['run']}"
         for name, (before, after) in shown.past(row).items():
             yield f"      {name.replace('_', ' '):<10} {spoken(name, before, zone)} → {spoken(name, after, zone)}"
 
@@ -294,6 +295,7 @@ def _acts(shown: _Shown, look: Look) -> Iterator[str]:
 MATCHED = {
     "link": "by the link of an earlier run",
     "key": "by source key",
+    "claim": "by the claim that we left in the event",
     "uid": "by iCalUID and original start",
     "natural": "by agent, client and time, which only suggests",
 }

@@ -20,6 +20,7 @@ from reconciler.model import (
     Outcome,
     Remedy,
     Severity,
+    Side,
     Tier,
     rfc3339,
 )
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 MOST: Final = 50
 """Findings of one kind, and deltas, that are listed; the JSON has all of them."""
+
+
+_TITLES: Final = {Side.CRM: "CHANGES TO THE CRM", Side.CALENDAR: "CHANGES TO CALENDARS"}
 
 
 class Mood(StrEnum):
@@ -120,13 +124,14 @@ class Blind:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One delta: what is or was written, to which record, and what became of it."""
+    """One delta: what is or was written, to which record or its event, and what became of it."""
 
     action: str
     record: str
     agent: str
     what: str
     outcome: str
+    side: str = "crm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,12 @@ class Report:
     unlisted: str
     notes: tuple[str, ...]
     following: tuple[Next, ...]
+
+    @property
+    def sides(self) -> tuple[tuple[str, tuple[Step, ...]], ...]:
+        """Return the steps by what they write to, each under its title; none that is empty."""
+        parts = ((title, tuple(step for step in self.steps if step.side == side)) for side, title in _TITLES.items())
+        return tuple((title, steps) for title, steps in parts if steps)
 
     @property
     def needs_attention(self) -> bool:
@@ -303,6 +314,8 @@ def _blind(calendar: CalendarSeen, look: Look) -> Blind:
 def _coverage(result: Result) -> str:
     seen = [calendar for calendar in result.calendars if calendar.observed]
     calendars = f"{len(seen):,} of {plural(len(result.calendars), 'calendar')} seen"
+    if not result.calendars:
+        calendars = "no calendar was read"
     return f"{calendars}, {plural(result.events.total, 'event')}; {plural(result.records.total, 'CRM record')}"
 
 
@@ -399,6 +412,7 @@ _MATCHED: Final = {
     Tier.LINK: "by the link of an earlier run",
     Tier.KEY: "by source key",
     Tier.UID: "by iCalUID",
+    Tier.CLAIM: "by the claim that we left in the event",
     Tier.NATURAL: "by agent, client and time: a suggestion only",
 }
 _REMEDIES: Final = {
@@ -449,7 +463,8 @@ def _fate(finding: Finding, delta: Delta | None) -> str:
     if delta is None:
         return _REMEDIES[finding.remedy]
     reason = f" ({bounded(delta.why)})" if delta.why and delta.outcome is not Outcome.DONE else ""
-    return f"{delta.action}: {_OUTCOMES[delta.outcome]}{reason}"
+    where = " in the calendar" if delta.side is Side.CALENDAR else ""
+    return f"{delta.action}{where}: {_OUTCOMES[delta.outcome]}{reason}"
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------
@@ -459,9 +474,16 @@ def _step(delta: Delta, look: Look) -> Step:
     when = canonical(delta.start, look.zone_for(delta.agent)) if delta.start else ""
     named = ", ".join(name.replace("_", " ") for name in delta.fields) if delta.action is Action.UPDATE else ""
     what = " · ".join(part for part in (when, named) if part)
-    return Step(
-        delta.action.value, _record(delta.crm_id) or "new record", bounded(delta.agent or ""), what, delta.outcome.value
-    )
+    return Step(delta.action.value, _subject(delta), bounded(delta.agent or ""), what, delta.outcome.value, delta.side)
+
+
+def _subject(delta: Delta) -> str:
+    """Name what is written: a record, or the event of one."""
+    record = _record(delta.crm_id)
+    if delta.side is Side.CRM:
+        return record or "new record"
+    event = "new event for" if delta.action is Action.CREATE else "event of"
+    return f"{event} {record}" if record else event.rpartition(" ")[0]
 
 
 def _unlisted_steps(result: Result, look: Look) -> str:

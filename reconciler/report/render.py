@@ -104,8 +104,8 @@ def _body(report: Report) -> Iterable[RenderableType]:
     yield _counts(report)
     for group in report.groups:
         yield _findings(group)
-    if report.steps:
-        yield _steps(report.steps, report.unlisted)
+    for place, (title, steps) in enumerate(report.sides, 1):
+        yield _steps(title, steps, report.unlisted if place == len(report.sides) else "")
 
 
 def _unseen(blind: Iterable[Blind]) -> RenderableType:
@@ -153,8 +153,8 @@ def _what(entry: Entry) -> str:
     return "\n".join([*changes, entry.why, *matched, *seen])
 
 
-def _steps(steps: Iterable[Step], unlisted: str) -> RenderableType:
-    table = _table("CHANGES TO THE CRM", ("outcome", "action", "record", "agent", "when and what"))
+def _steps(title: str, steps: Iterable[Step], unlisted: str) -> RenderableType:
+    table = _table(title, ("outcome", "action", "record", "agent", "when and what"))
     for step in steps:
         table.add_row(*_cells(step.outcome, step.action, step.record, step.agent, step.what))
     if unlisted:

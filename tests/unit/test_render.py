@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.cli.explaining import MATCHED
 from reconciler.model import (
     Action,
     Change,
@@ -318,7 +320,10 @@ def test_what_became_of_consents_is_said() -> None:
         "Jo [red]'s consent to 7f3c9a1e52b0 covers 1,200 of what is planned; "
         "7 changed since and dropped out: a, b, c, d, e and 2 more.\n"
     ) in said
-    assert "Al's consent to bbbbbbbbbbbb expired at Sat 21 Nov 2026 21:00 CST (Sun 22 03:00 UTC): it counts no more." in said
+    assert (
+        "Al's consent to bbbbbbbbbbbb expired at Sat 21 Nov 2026 21:00 CST (Sun 22 03:00 UTC): it counts no more."
+        in said
+    )
 
 
 def test_consent_that_covers_nothing_says_so() -> None:
@@ -425,3 +430,38 @@ def test_masking_hides_clients_and_keeps_agents_everywhere() -> None:
 )
 def test_an_address_keeps_its_first_letter_and_its_last_word(address: str, says: str) -> None:
     assert mask.address(address) == says
+
+
+# ---- what is written to calendars -----------------------------------------------------------------------------------
+
+TO_CALENDAR = replace(UPDATE, side=Side.CALENDAR)
+
+
+@pytest.mark.parametrize("shown", [text, table])
+def test_what_is_written_to_calendars_stands_apart_from_what_is_written_to_the_crm(
+    shown: Callable[[Result], str],
+) -> None:
+    made = replace(TO_CALENDAR, action=Action.CREATE, crm_id="18")
+    gone = replace(TO_CALENDAR, action=Action.CANCEL, crm_id=None)
+    said = shown(result(deltas=(UPDATE, TO_CALENDAR, made, gone)))
+    crm, calendars = said.split("CHANGES TO CALENDARS")
+    assert "CHANGES TO THE CRM" in crm
+    assert ("record 17" in crm, "event of record 17" in crm) == (True, False)
+    assert all(each in calendars for each in ("event of record 17", "new event for record 18"))
+    assert "record None" not in said
+
+
+def test_a_side_to_which_nothing_is_written_is_not_mentioned() -> None:
+    assert "CALENDARS" not in text(result(deltas=(UPDATE,)))
+    assert "CHANGES TO THE CRM" not in text(result(deltas=(TO_CALENDAR,)))
+
+
+def test_a_finding_says_on_which_side_it_is_put_right() -> None:
+    delta = replace(TO_CALENDAR, outcome=Outcome.DONE, finding=MOVED.key)
+    assert "update in the calendar: done" in text(result(deltas=(delta,), findings=(MOVED,)))
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_every_way_to_match_has_its_words(tier: Tier) -> None:
+    assert "matched" in text(result(findings=(replace(MOVED, tier=tier),)))
+    assert MATCHED[tier]
