@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler import decide, findings
+from reconciler import decide, findings, holding
 from reconciler.accepting import Accepted
 from reconciler.comparing import world_of
 from reconciler.model import Mode, Presence, Situation, Step, Verdict
@@ -56,8 +56,9 @@ def explain(setup: Setup, key: str) -> Explanation | None:
         history = journal.history(connection, setup.state, name or key, record.id if record else None)
         verdict = _verdict(found, world)
         known = Accepted(accepted.all_of(connection, setup.state), world.context.now)
-        outlook = known.of(findings.outlook(found.pair, verdict, world.context))
-        return Explanation(key, found.pair, verdict, outlook, history, finding)
+        held = holding.held(connection, setup.state, world.rules.compare)
+        _, outlook = held.rule(found, findings.outlook(found.pair, verdict, world.context))
+        return Explanation(key, found.pair, verdict, known.of(outlook), history, finding)
 
 
 def _verdict(found: Judged, world: World) -> Verdict:

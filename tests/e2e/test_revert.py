@@ -421,6 +421,14 @@ def test_scripts_get_one_object_with_every_reason_and_nothing_of_a_client_when_m
     assert "Jane" not in out
 
 
+def test_explain_tells_that_something_was_taken_back(make: Make, say: Say) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    taken = undo(world, world.run())
+    code, out, _ = say(world, "explain", "a")
+    assert (code, f"Reverted by run {taken.run}; held until either side changes." in out) == (0, True)
+
+
 def test_the_command_says_which_runs_there_are_when_it_knows_none_of_that_name(make: Make, say: Say) -> None:
     world = make()
     run = world.run().run
