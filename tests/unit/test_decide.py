@@ -454,3 +454,23 @@ def test_an_irrelevant_event_creates_nothing_and_never_counts_as_equal() -> None
     lunch = replace(seen(), relevance=None, fields={}, keys=(), meeting="")
     assert judged(lunch, None, None).step is Step.NOTHING
     assert judged(lunch, record(), link()).step is Step.HOLD
+
+
+# ---- evidence of the CRM's side -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", [C2C, CRM2CAL, TWO_WAY])
+def test_an_event_is_removed_only_when_a_look_up_says_that_its_record_is_gone(direction: Direction) -> None:
+    lacking = Pair(seen=seen(), calendar=None, record=None, link=link())
+    rules = Rules(direction, First.NEWER, COMPARE)
+    assert decide(lacking, rules).step is Step.FINDING
+    verdict = decide(replace(lacking, is_gone=True), rules)
+    assert verdict.situation is Situation.REMOVED_FROM_CRM
+    assert (verdict.step, verdict.side) == ((Step.FINDING, None) if direction is C2C else (Step.REMOVE, Side.CALENDAR))
+
+
+@pytest.mark.parametrize("direction", [CRM2CAL, TWO_WAY])
+def test_what_the_crm_has_an_outcome_of_is_never_written_to_a_calendar(direction: Direction) -> None:
+    verdict = judged(seen(), record(closed=True, status="closed", title="Visit"), link(), direction)
+    assert (verdict.step, verdict.to_calendar) == (Step.FINDING, ())
+    assert "outcome" in verdict.reason

@@ -545,3 +545,68 @@ def test_the_fingerprint_names_all_that_shapes_a_row() -> None:
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
     assert terms().fingerprint == base.fingerprint
     assert replace(base, key_known=lambda _: True).fingerprint == base.fingerprint
+
+
+# ---- what a write must know, and whose an event is ------------------------------------------------------------------
+
+COLLEAGUE = Attendee(BOB.email)
+OAK = Attendee(ROOM.email, kind=AttendeeKind.RESOURCE)
+MARKED = replace(PLAIN, id="c1a1m", claim="c1a1m", claimed="17", attendees=(), title="Viewing")
+
+
+def owning(*claims: str) -> Terms:
+    """Return terms by which these claims are this job's, for record 17."""
+    return replace(terms(), is_own=lambda _, record, claim: record == "17" and claim in claims)
+
+
+@pytest.mark.parametrize(
+    ("event", "guests"),
+    [
+        (replace(PLAIN, attendees=()), 0),
+        (replace(PLAIN, attendees=(Attendee(ANN.email), Attendee("annie@acme.example"))), 0),
+        (PLAIN, 1),
+        (replace(PLAIN, attendees=(ZOE, COLLEAGUE, OAK)), 3),
+        (replace(PLAIN, attendees=(ZOE,), organizer=ZOE.email), 1),
+        (replace(PLAIN, attendees=(), organizer=BOB.email), 1),
+        (replace(PLAIN, attendees=(), attendees_omitted=True), 1),
+    ],
+)
+def test_a_row_counts_who_has_to_do_with_it_beside_its_owner(event: Event, guests: int) -> None:
+    assert row(event, linked=True).guests == guests
+
+
+def test_of_a_private_event_it_is_known_only_whether_there_are_others() -> None:
+    assert row(replace(PLAIN, private=True, attendees=(ZOE, COLLEAGUE, OAK)), linked=True).guests == 1
+    assert row(replace(PLAIN, private=True, attendees=()), linked=True).guests == 0
+
+
+def test_a_row_keeps_the_version_and_an_irrelevant_one_keeps_nothing_of_it() -> None:
+    assert row(replace(PLAIN, etag='"e1"')).etag == '"e1"'
+    assert row(replace(PLAIN, private=True, etag='"e1"')).etag == '"e1"'
+    lunch = row(replace(PLAIN, attendees=(), etag='"e1"'))
+    assert (lunch.relevance, lunch.etag, lunch.guests, lunch.claim) == (None, "", 0, None)
+
+
+def test_the_digest_of_a_row_knows_nothing_of_its_version() -> None:
+    assert row(replace(PLAIN, etag='"e1"')).digest == row(replace(PLAIN, etag='"e2"')).digest
+
+
+def test_an_event_that_we_made_is_an_appointment_and_names_its_record() -> None:
+    found = row(MARKED, owning("c1a1m"))
+    assert (found.relevance, found.claim) == ("linked", "17")
+    occurrence = replace(MARKED, id="c1a1m/20261124T120000Z", series="c1a1m", original_start=NOON)
+    assert row(occurrence, owning("c1a1m")).claim == "17", "a person made it a recurring one"
+
+
+def test_what_another_job_made_is_no_appointment_of_ours_whatever_it_says() -> None:
+    theirs = replace(MARKED, attendees=(ZOE,), scheduler_key="calendly:0b5e")
+    found = row(theirs, replace(owning("other"), relevant=frozenset({"client", "booked", "all"})))
+    assert (found.relevance, found.claim, found.fields) == (None, None, {})
+    assert row(theirs, owning("other"), linked=True).relevance == "linked", "what a record hangs on is its own"
+
+
+def test_a_copy_of_an_event_of_ours_is_an_event_like_any_other() -> None:
+    copy = replace(MARKED, id="copied", attendees=(ZOE,))
+    found = row(copy, owning("c1a1m"))
+    assert (found.relevance, found.claim) == ("client", None)
+    assert row(replace(copy, attendees=()), owning("c1a1m")).relevance is None
