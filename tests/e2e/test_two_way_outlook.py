@@ -83,10 +83,9 @@ def test_what_we_made_for_a_record_that_is_gone_with_the_state_is_not_entered_ag
 def test_a_copy_that_a_person_made_of_our_event_is_entered_like_any_other(make: Make) -> None:
     world = make()
     _, event = linked_pair(world)
-    marks = world.mailbox().get(event)["singleValueExtendedProperties"]
-    world.mailbox().insert(
-        showing("copied", SOON + timedelta(days=1), client=None, singleValueExtendedProperties=marks)
-    )
+    mailbox = world.mailbox()
+    copy = mailbox.insert(showing("copied", SOON + timedelta(days=1), client=None))
+    mailbox.row(copy["id"]).properties |= mailbox.row(event).properties
     later(world)
     result = world.run()
     assert [(delta.side, delta.action, delta.outcome) for delta in result.deltas] == [("crm", "create", "done")]
