@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler import decide, findings, linking, match, normalise, patterns
-from reconciler.model import Direction, Presence, Side, Situation, Step, Tier, Verdict
+from reconciler.model import Direction, Outcome, Presence, Side, Situation, Step, Tier, Verdict
 from reconciler.selecting import set_aside
 
 if TYPE_CHECKING:
@@ -41,7 +41,13 @@ class Tally:
     def leave(self, pair: Pair, outlook: Outlook, why: str) -> None:
         """Note why a pair stays as it is."""
         names = (finding.key for finding in outlook.findings)
-        self.left[next(names, pair.record.id if pair.record else "")] = why
+        self.left[next(names, pair.record.id if pair.record else "")] = why.rstrip(".")
+
+    def weigh(self, pair: Pair, outlook: Outlook) -> None:
+        """Note why nothing will be written of what was to be settled: for what it is, or what the job allows."""
+        if not any(delta.outcome is Outcome.PLANNED for delta in outlook.deltas):
+            said = [*(delta.why for delta in outlook.deltas), *(finding.why for finding in outlook.findings)]
+            self.leave(pair, outlook, said[0] if said else "there is nothing to settle")
 
 
 def taking(side: Side, chosen: Filter, tally: Tally) -> Rulings:
@@ -60,7 +66,9 @@ def taking(side: Side, chosen: Filter, tally: Tally) -> Rulings:
             if isinstance(pair, str) or isinstance(verdict, str):
                 tally.leave(one.pair, outlook, str(verdict))
                 return one, set_aside(outlook, str(verdict))
-            return replace(one, pair=pair, verdict=verdict), _came_to(pair, verdict, bench.world.context)
+            settled_as = _came_to(pair, verdict, bench.world.context)
+            tally.weigh(pair, settled_as)
+            return replace(one, pair=pair, verdict=verdict), settled_as
 
         return ruling
 

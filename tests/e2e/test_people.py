@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
+from tests.e2e.google_world import SOON, GoogleWorld, later, making, times
 from tests.e2e.world import NOW, World, event, kinds, planned
 
 ANN, BOB = "ann@acme.example", "bob@acme.example"
@@ -423,3 +425,72 @@ def test_explain_says_of_sides_that_may_differ_that_they_agree(make: Make, say: 
     say(world, "resolve", "a", "--take", "crm")
     _, explained = say(world, "explain", "a")
     assert (explained["situation"], explained["findings"]) == ("in_sync", [])
+
+
+def test_a_later_word_lets_go_of_what_was_taken_back(make: Make, say: Say) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    world.write(ANN, event("a", LATER))
+    moved = world.run().run
+    assert say(world, "revert", moved)[0] == 0
+    assert world.run().counts["held"] == 1
+    assert say(world, "resolve", "a", "--take", "crm")[0] == 0
+    assert (world.rows("starts_at"), world.run().status) == ([("2026-11-24 17:00:00",)], "in_sync")
+    assert say(world, "revert", moved)[0] == 0  # nothing is left of that run to take back
+    world.write(ANN, event("a", LATER + timedelta(days=1), modified="20261122T165000Z"))
+    world.now += timedelta(hours=1)
+    assert planned(world.run()) == [("update", "done")]
+
+
+# ---- jobs that write to calendars -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def google(tmp_path: Path) -> Iterator[Callable[..., GoogleWorld]]:
+    """Make a world whose job writes to Google calendars."""
+    for made in making(tmp_path):
+
+        def writing(**more: Any) -> GoogleWorld:
+            return made(**{"sync": "two-way", "scribe": True, **more})  # noqa: B023 - there is one
+
+        yield writing
+
+
+def in_conflict(google: Callable[..., GoogleWorld], sync: str) -> tuple[GoogleWorld, str]:
+    """Return a world in which the office and the agent moved one appointment, and its event."""
+    world = google(sync=sync)
+    number = world.insert(None, SOON)
+    later(world)
+    world.run()
+    [made] = world.shown()
+    later(world)
+    world.run()
+    ends = {"ends_at": f"{SOON + timedelta(hours=3):%Y-%m-%d %H:%M:%S}"}
+    world.sql(
+        "UPDATE appointments SET starts_at = ?, ends_at = ?, version = version + 1, updated_at = ? WHERE id = ?",
+        *(f"{SOON + timedelta(hours=2):%Y-%m-%d %H:%M:%S}", ends["ends_at"], f"{world.now:%Y-%m-%d %H:%M:%S}", number),
+    )
+    world.calendar().patch(made["id"], times(SOON + timedelta(hours=4)))
+    later(world)
+    assert kinds(world.run()) == ["conflict"]
+    return world, made["id"]
+
+
+@pytest.mark.parametrize("sync", ["two-way", "crm-to-calendar"])
+@pytest.mark.parametrize(("side", "hours"), [("calendar", 4), ("crm", 2)])
+def test_either_word_is_written_to_the_other_side_where_both_can_be(
+    google: Callable[..., GoogleWorld], say: Say, sync: str, side: str, hours: int
+) -> None:
+    world, made = in_conflict(google, sync)
+    code, said = say(world, "resolve", "--kind", "conflict", "--take", side)
+    written = "crm" if side == "calendar" else "calendar"
+    assert (code, [(one["side"], one["action"], one["outcome"]) for one in said["deltas"]]) == (
+        0,
+        [(written, "update", "done")],
+    )
+    start = SOON + timedelta(hours=hours)
+    assert world.rows("starts_at") == [(f"{start:%Y-%m-%d %H:%M:%S}",)]
+    assert datetime.fromisoformat(world.calendar().get(made)["start"]["dateTime"]) == start
+    later(world)
+    assert (world.run().deltas, world.mailed) == ((), [])
