@@ -74,11 +74,10 @@ class Claiming:
     def _asks(self, one: Ruled) -> bool:
         delta = _creates(one)
         watched = self._watched(delta) if delta else None
-        if delta is None or watched is None or self._source(watched.calendar) is None:
+        if delta is None or watched is None or (delta.side, delta.key) in self.waiting:
             return False
-        if (delta.side, delta.key) in self.waiting:
-            return False
-        return delta.side is Side.CALENDAR or self._is_untold(watched.calendar)
+        open_still = delta.side is Side.CALENDAR or self._is_untold(watched.calendar)
+        return open_still and self._source(watched.calendar) is not None
 
     def _is_untold(self, calendar: Calendar) -> bool:
         """Tell whether an event's row leaves open who made it: events are made only where this job writes calendars."""

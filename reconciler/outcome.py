@@ -64,10 +64,12 @@ def came_to(ran: Ran, found: Judgement, judged: guard.Judgement, planned: Plan) 
 def _recount(found: Judgement, deltas: Sequence[Delta]) -> None:
     """Move what the guard withheld from its bucket to `held`."""
     drafted = {plan.identity(proposal.delta): proposal for proposal in found.proposals}
+    moved: set[int] = set()  # a pair that is written on both sides counts once
     for delta in deltas:
         before = drafted[plan.identity(delta)]
-        if delta.outcome is not Outcome.HELD or before.delta.outcome is Outcome.HELD:
+        if delta.outcome is not Outcome.HELD or before.delta.outcome is Outcome.HELD or id(before.pair) in moved:
             continue
+        moved.add(id(before.pair))
         is_new = delta.action is Action.CREATE and delta.side is Side.CRM
         has_record = before.pair.record is not None and not is_new
         has_event = before.pair.seen is not None and before.pair.seen.absence is None

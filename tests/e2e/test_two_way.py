@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -511,3 +511,20 @@ def test_an_event_we_made_that_gets_a_client_and_comes_back_is_no_new_appointmen
     world.calendar().patch(event, {"attendees": [{"email": "jane@mail.example"}]})
     assert settled(world)
     assert len(world.rows()) == len(world.shown()) == 1
+
+
+@pytest.mark.postgres
+def test_it_is_the_same_with_the_state_on_postgresql(make: Make, postgres_database: Callable[[], str]) -> None:
+    world = make(state="env:STATE", environ={"STATE": postgres_database()})
+    number, event = linked_pair(world)
+    edit(world, number, title="With the owner")
+    change(world, event, **times(LATER_THAT_DAY))
+    assert planned(world.run()) == [("update", "done"), ("update", "done")]
+    assert settled(world)
+    world.environ["STATE"] = postgres_database()  # the old one is lost
+    assert (world.run().deltas, world.linked()) == ((), [str(number)])
+    world.sql("DELETE FROM appointments")
+    later(world)
+    assert planned(world.run()) == [("cancel", "done")]
+    assert world.shown() == []
+    assert settled(world)
