@@ -333,6 +333,21 @@ def test_records_of_the_past_hold_no_job_file_back(make: Make) -> None:
     assert world.run().violations == ()
 
 
+def test_agents_who_are_marked_as_left_are_frozen_and_not_lost(make: Make) -> None:
+    world = make(agents=(ANN,), limits='cancel = "0"\ncreate = "9"')
+    people = world.folder / "people.csv"
+    world.sources = '[[source]]\nkind = "ics"\nagents = { file = "people.csv" }\n'
+    rows = f"agent,calendar,state\n{ANN},ann.ics,\n{BOB},bob.ics,"
+    people.write_text(f"{rows}\n")
+    world.write(ANN, event("a"))
+    world.write(BOB, *many(4))
+    world.run()
+    people.write_text(f"{rows}left\n")
+    result = world.run()
+    assert (result.violations, result.exit_code, released(world)) == ((), 0, [])
+    assert [(one.kind.value, one.agent) for one in result.findings] == [("coverage_gap", BOB)]
+
+
 def test_looking_at_one_agent_only_lets_go_of_nobody(make: Make) -> None:
     world = shrunk(make, 4, limits='cancel = "0"')
     world.agents = (ANN, BOB)
