@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model import Action, Delta, Kind, Outcome, Severity, Side
-from reconciler.plan import build, digest, identity
+from reconciler.plan import Turns, build, digest, identity
 
 UPDATE = Delta(
     action=Action.UPDATE,
@@ -53,12 +53,36 @@ def test_a_plan_does_not_depend_on_the_order_it_was_found_in(deltas: list[Delta]
 
 @given(DELTAS)
 def test_the_most_urgent_comes_first_then_cancels_updates_creates_deletes_then_the_nearest(deltas: list[Delta]) -> None:
-    order = [Action.CANCEL, Action.UPDATE, Action.CREATE, Action.DELETE]
+    order = [Action.CANCEL, Action.UPDATE, Action.CREATE, Action.DELETE, Action.LINK]
     ranks = [
         (delta.severity.rank, order.index(delta.action), delta.start or "unknown comes last")
         for delta in build("acme", "crm", deltas).deltas
     ]
     assert ranks == sorted(ranks)
+
+
+SOONER = replace(UPDATE, key="sooner", action=Action.CANCEL, start="2026-11-23T09:00:00Z")
+URGENT = replace(UPDATE, key="urgent", severity=Severity.CRITICAL)
+
+
+def keys(turns: Turns, *deltas: Delta) -> list[str]:
+    return [delta.key for delta in build("acme", "crm", deltas, turns).deltas]
+
+
+def test_what_was_put_off_comes_first_among_its_severity_and_no_further() -> None:
+    waiting = Turns(waiting=frozenset({(UPDATE.side, UPDATE.key)}))
+    assert keys(Turns(), SOONER, UPDATE, URGENT) == ["urgent", "sooner", UPDATE.key]
+    assert keys(waiting, SOONER, UPDATE, URGENT) == ["urgent", UPDATE.key, "sooner"]
+
+
+def test_what_fails_every_time_lets_all_others_go_first_however_urgent_it_is() -> None:
+    stubborn = Turns(stubborn=frozenset({(URGENT.side, URGENT.key)}))
+    assert keys(stubborn, SOONER, UPDATE, URGENT) == ["sooner", UPDATE.key, "urgent"]
+
+
+def test_whose_turn_it_is_does_not_change_the_digest() -> None:
+    waiting = Turns(waiting=frozenset({(UPDATE.side, UPDATE.key)}))
+    assert build("acme", "crm", [UPDATE, SOONER]).digest == build("acme", "crm", [UPDATE, SOONER], waiting).digest
 
 
 CHANGES = {
