@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import logs, running, screen
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.world import Call
     from reconciler.setup import Setup
+    from reconciler.store.consents import Approval
     from reconciler.store.state import Watched
 
 RUNS = 5
@@ -47,6 +48,8 @@ class Overview:
     runs: tuple[Mapping[str, Any], ...]
     findings: Mapping[str, int]
     accepted: tuple[Mapping[str, Any], ...]
+    consents: tuple[Approval, ...]
+    now: datetime
 
     @property
     def unwell(self) -> tuple[Health, ...]:
@@ -72,7 +75,7 @@ def status(call: Call, argument: str | None) -> int:
 
 
 def _overview(setup: Setup, *, masking: bool) -> Overview:
-    from reconciler.store import accepted, state
+    from reconciler.store import accepted, consents, state
     from reconciler.store.overview import open_findings
 
     freshness, now = setup.job.run.freshness, setup.clock()
@@ -81,9 +84,12 @@ def _overview(setup: Setup, *, masking: bool) -> Overview:
         runs = tuple(state.last_runs(connection, setup.state, RUNS))
         found = open_findings(connection, setup.state)
         known = tuple(accepted.told(connection, setup.state))
+        given = tuple(consents.last_approvals(connection, setup.state, RUNS))
     visible = running.addresses(setup)
+    if masking:
+        given = tuple(replace(one, why=mask.sentence(one.why, visible)) for one in given)
     calendars = tuple(_health(each, now, freshness, visible if masking else None) for each in watched)
-    return Overview(setup.job.name, calendars, runs, found, known)
+    return Overview(setup.job.name, calendars, runs, found, known, given, now)
 
 
 def _health(each: Watched, now: datetime, freshness: timedelta, visible: frozenset[str] | None) -> Health:
@@ -119,6 +125,18 @@ def _as_json(overview: Overview) -> dict[str, Any]:
         ],
         "open_findings": dict(overview.findings),
         "accepted": [dict(row) for row in overview.accepted],
+        "consents": [
+            {
+                "digest": one.digest,
+                "by": one.by,
+                "why": one.why,
+                "origin": one.origin,
+                "at": one.at,
+                "expires_at": one.expires_at,
+                "used_by": one.used_by,
+            }
+            for one in overview.consents
+        ],
     }
 
 
@@ -146,6 +164,8 @@ def _as_text(overview: Overview, zone: ZoneInfo, word: str) -> str:
     lines = [_headline(overview), "", "CALENDARS"]
     lines += [line for one in (*overview.unwell, *_fresh(overview)) for line in _calendar_lines(one, zone)]
     lines += ["", "ACCEPTED", *(_accepted_line(row) for row in overview.accepted[:MOST])] if overview.accepted else []
+    if overview.consents:
+        lines += ["", "CONSENTS", *(_consent_line(one, overview.now, zone) for one in overview.consents)]
     lines += ["", "RUNS"]
     lines += [_run_line(row, zone) for row in overview.runs] or [f"  none yet: reconcile --dry-run {word}"]
     return "\n".join(lines) + "\n"
@@ -154,6 +174,15 @@ def _as_text(overview: Overview, zone: ZoneInfo, word: str) -> str:
 def _accepted_line(row: Mapping[str, Any]) -> str:
     who = f"until {row['until']} by {bounded(row['by'])}: {bounded(row['why'], 200)}"
     return "  " + "  ".join(bounded(part) for part in (row["key"], row["kind"], row["agent"]) if part) + f"  {who}"
+
+
+def _consent_line(one: Approval, now: datetime, zone: ZoneInfo) -> str:
+    if one.used_by:
+        fate = f"used by run {one.used_by}"
+    else:
+        fate = f"{'expired' if one.expires_at <= now else 'counts until'} {moment(one.expires_at, zone)}"
+    who = f"{bounded(one.by)} ({bounded(one.origin)}), {moment(one.at, zone)}"
+    return f"  {one.digest[:12]}  {fate}  by {who}: {bounded(one.why, 200)}"
 
 
 def _fresh(overview: Overview) -> Iterable[Health]:

@@ -431,3 +431,15 @@ def test_a_digest_that_is_none_is_said_in_one_sentence(reconcile: Reconcile) -> 
     assert code == 2
     assert "fits no stored plan of this job: give 12 digits or more" in told
     assert "\x1b" not in told
+
+
+def test_status_shows_who_consented_to_what_and_what_became_of_it(reconcile: Reconcile) -> None:
+    digest = json.loads(reconcile("run", "acme.toml", "--format", "json")[1])["consent"]["digest"]
+    reconcile("approve", digest, "--by", "Jo", "--why", "opening", "--job", "acme.toml")
+    said = reconcile("status", "acme.toml")[1]
+    assert f"  {digest[:12]}  counts until Mon 23 Nov 2026 17:00 UTC  by Jo (user " in said
+    assert "): opening\n" in said.replace(", Sun 22 Nov 2026 17:00 UTC", "")
+    run = json.loads(reconcile("run", "acme.toml", "--format", "json")[1])["run"]
+    assert f"  {digest[:12]}  used by run {run}  by Jo" in reconcile("status", "acme.toml")[1]
+    [told] = json.loads(reconcile("status", "acme.toml", "--format", "json")[1])["consents"]
+    assert (told["by"], told["why"], told["used_by"]) == ("Jo", "opening", run)
