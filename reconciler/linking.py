@@ -33,7 +33,8 @@ def suggested(bench: Bench) -> Ruling:
         if record is None or record.id in several:
             return one, set_aside(outlook)
         pair = with_record(one.pair, record)
-        return replace(one, pair=pair), Outlook("human", outlook.findings, _delta(pair, outlook.findings[0], SUGGESTED))
+        found = tuple(replace(each, remedy=Remedy.FIX) for each in outlook.findings)
+        return replace(one, pair=pair), Outlook("human", found, _delta(pair, found[0], SUGGESTED))
 
     return ruling
 

@@ -235,7 +235,13 @@ def _for_people(result: Result) -> list[Finding]:
 
 
 def _held_back(result: Result) -> list[Delta]:
-    return [delta for delta in result.deltas if delta.outcome is Outcome.HELD]
+    known = _known_to(result)
+    return [delta for delta in result.deltas if delta.outcome is Outcome.HELD and delta.finding not in known]
+
+
+def _known_to(result: Result) -> frozenset[str]:
+    """Return the keys of what people accepted: it is shown, and nobody has to look."""
+    return frozenset(finding.key for finding in result.findings if finding.remedy is Remedy.NONE)
 
 
 def _headline(result: Result, mood: Mood) -> str:
@@ -354,8 +360,11 @@ def _groups(result: Result, look: Look) -> Iterable[Group]:
 
 
 def _first_of_each_kind(findings: list[Finding], look: Look) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return the findings that are listed, kind by kind and soonest first, and how many of which kind are not."""
-    ordered = sorted(findings, key=lambda one: (one.kind, one.start or "", one.key))
+    """Return the findings that are listed, kind by kind and soonest first, and how many of which kind are not.
+
+    What was accepted comes last, but for what was not seen.
+    """
+    ordered = sorted(findings, key=lambda one: (_is_accepted(one), one.kind, one.start or "", one.key))
     met: Counter[str] = Counter()
     listed = []
     for finding in ordered:
@@ -363,6 +372,10 @@ def _first_of_each_kind(findings: list[Finding], look: Look) -> tuple[list[Findi
         if met[finding.kind] <= look.most:
             listed.append(finding)
     return listed, tuple(f"{count - look.most:,} more {kind}" for kind, count in met.items() if count > look.most)
+
+
+def _is_accepted(finding: Finding) -> bool:
+    return finding.remedy is Remedy.NONE and finding.kind is not Kind.COVERAGE_GAP
 
 
 def _entry(finding: Finding, delta: Delta | None, result: Result, look: Look) -> Entry:
@@ -391,7 +404,8 @@ def _changes(fields: Mapping[str, Change], delta: Delta | None, zone: ZoneInfo) 
         if before == after or (creates and (name in _UNSURPRISING or not after)):
             continue
         was, becomes = spoken(name, before, zone), spoken(name, after, zone)
-        pair = f"{was} → {becomes}" if delta else f"CRM: {was} · calendar: {becomes}"
+        is_written = delta is not None and delta.action is not Action.LINK
+        pair = f"{was} → {becomes}" if is_written else f"CRM: {was} · calendar: {becomes}"
         yield Changed(name.replace("_", " "), becomes if creates else pair)
 
 
@@ -418,7 +432,7 @@ _MATCHED: Final = {
 _REMEDIES: Final = {
     Remedy.FIX: "is put right by a run that may write",
     Remedy.HOLD: "waits; nothing to do",
-    Remedy.NONE: "for your information",
+    Remedy.NONE: "nothing: it is known",
 }
 _OUTCOMES: Final = {
     Outcome.PLANNED: "will be written by a run",
@@ -450,7 +464,7 @@ ADVICE: Final[Mapping[Kind, str]] = {
     Kind.CONFLICT: "settle which side is right, and change the other",
     Kind.DUPLICATE_IN_CRM: "merge the records: either may carry notes",
     Kind.DOUBLE_BOOKED_AGENT: "ask the agent to move one",
-    Kind.AMBIGUOUS: "say which record it is: write the source key into its key column",
+    Kind.AMBIGUOUS: "say which record it is: `link --suggested`, `resolve`, or the source key in its key column",
     Kind.QUARANTINED: "repair the entry where it was made",
     Kind.COVERAGE_GAP: "repair the access; nothing is concluded from what was not seen",
 }
