@@ -17,7 +17,7 @@ from reconciler.reverting import revert
 from reconciler.run import Options
 from reconciler.store import journal
 from tests.e2e.google_world import SOON, GoogleWorld, Make, later, making, times
-from tests.e2e.world import planned
+from tests.e2e.world import kinds, planned
 
 BOTH = pytest.mark.parametrize("sync", ["crm-to-calendar", "two-way"])
 
@@ -153,3 +153,15 @@ def test_a_revert_killed_after_it_removed_an_event_costs_no_record(
     monkeypatch.undo()
     assert rests(world) == [(), (), ()]
     assert (world.shown(), world.rows()) == ([], before)
+
+
+@BOTH
+def test_a_record_whose_event_was_taken_back_is_never_cancelled_for_it_when_it_moves(make: Make, sync: str) -> None:
+    world = make(sync=sync)
+    undo(world, booked(world))
+    rests(world)
+    move(world, SOON + timedelta(hours=3))
+    result = world.run()
+    assert (result.deltas, kinds(result)) == ((), ["missing_in_calendar"]), "what was removed is for a person to say"
+    assert rests(world) == [(), (), ()]
+    assert world.rows("status, starts_at") == [("scheduled", f"{SOON + timedelta(hours=3):%Y-%m-%d %H:%M:%S}")]
