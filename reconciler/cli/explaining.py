@@ -285,9 +285,12 @@ def _acts(shown: _Shown, look: Look) -> Iterator[str]:
         yield f"To write it:\n    reconcile run {look.job}"
     elif delta is not None:
         yield f"What stands in the way is in the job file ({delta.why}). To look again:\n    reconcile check {look.job}"
-    elif any(finding.remedy is Remedy.HUMAN for finding in findings):
+    elif asking := next((finding for finding in findings if finding.remedy is Remedy.HUMAN), None):
         yield "A person decides: put right the side that is wrong, and the next run sees that both agree:"
         yield f"    reconcile run {look.job}"
+        yield "or say whose word counts, or that it is known:"
+        yield f"    reconcile resolve {asking.key} --take calendar --dry-run --job {look.job}"
+        yield f"    reconcile accept {asking.key} --by YOU --why TEXT --until DATE --job {look.job}"
     else:
         yield "Nothing to do."
 
