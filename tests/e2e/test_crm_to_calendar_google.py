@@ -346,3 +346,25 @@ def test_an_appointment_of_whole_days_is_one_in_the_calendar_and_may_become_one_
     [event] = world.shown()
     assert start_of(event) == datetime(2026, 11, 24, 15, tzinfo=UTC)
     assert world.run().status == "in_sync"
+
+
+# ---- the other state ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_with_its_state_in_postgresql_the_same_happens(make: Make, request: pytest.FixtureRequest) -> None:
+    environ = {"STATE": request.getfixturevalue("postgres_database")()}
+    world = make(agents=(ANN, BOB), state="env:STATE", environ=environ)
+    number = booked(world)
+    booked(world, agent_email=BOB)
+    world.server.faults.add(Fault(agent=BOB, status=403, reason="calendarUsageLimitsExceeded", method="POST"))
+    assert sorted(planned(world.run())) == [("create", "done"), ("create", "failed")]
+    move(world, number, SOON + timedelta(hours=3))
+    assert sorted(planned(world.run())) == [("create", "deferred"), ("update", "done")]
+    edit(world, number, status="cancelled")
+    world.server.faults.clear()
+    later(world, hours=5)
+    assert sorted(planned(world.run())) == [("cancel", "done"), ("create", "done")]
+    assert [len(world.shown(agent)) for agent in (ANN, BOB)] == [0, 1]
+    later(world)
+    assert world.run().status == "in_sync"
