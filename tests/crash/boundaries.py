@@ -1,7 +1,7 @@
 """Where a run can be interrupted: around each transaction of its state, and around each write to a side.
 
 `reaching(hook)` shows every such place to `hook`, which may do there whatever may happen to a process: `Kill` ends it
-for good at one of them, and nothing after it runs.
+for good at one of them, and nothing after it runs. Around a write, a hook may also answer in the writer's place.
 """
 
 from __future__ import annotations
@@ -86,13 +86,14 @@ def reaching(hook: Hook) -> Iterator[None]:
 
 
 def _sending(write: Callable[..., Any], hook: Hook) -> Callable[..., Any]:
-    def send(*given: Any, **named: Any) -> Any:
-        hook(Boundary.SENDING)
-        written = write(*given, **named)
-        hook(Boundary.SENT)
-        return written
+    def send(*given: Any, **named: Any) -> object:
+        return hook(Boundary.SENDING) or _after(write(*given, **named), hook)
 
     return send
+
+
+def _after(written: object, hook: Hook) -> object:
+    return hook(Boundary.SENT) or written
 
 
 def killed(work: Callable[[], object], fatal: int | None) -> Kill:
