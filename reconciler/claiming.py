@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from reconciler import decide, findings, normalise
+from reconciler import decide, findings, normalise, patterns, text
 from reconciler.agreement import Agreed, agreed
 from reconciler.errors import AccessError
 from reconciler.judgement import Judged, Ruled, World
@@ -23,13 +23,14 @@ from reconciler.pairing import holds
 from reconciler.sources import Claims
 from reconciler.sources.answers import PostponedError, ProviderError
 from reconciler.sources.claims import claim
-from reconciler.store import ledger, records
+from reconciler.store import codec, compare, ledger, records
 from reconciler.store import mirror as rows
 
 if TYPE_CHECKING:
-    from reconciler.model import Calendar, Delta, Pair
+    from reconciler.model import Calendar, Delta, Pair, Record
     from reconciler.normalise import Terms
     from reconciler.sources import Source
+    from reconciler.store.database import Connection
     from reconciler.store.state import State, Watched
 
 ASKERS = 8
@@ -40,6 +41,7 @@ _TELLS = frozenset({"google"})
 
 _DELETED = "the event that was made for it was deleted since: it is not made again"
 _OTHERS = "its event belongs to another record by now"
+_DOUBLE = "CRM record {} stands for the same and has an event that we made: this one may have been entered from it"
 _FOREIGN = "it was made from a CRM by a job of this program, and is not entered into one again"
 _UNTOLD = "what was made for it before was not looked up in this run; its turn comes next time"
 
@@ -65,6 +67,7 @@ class Claiming:
 
     def recognised(self, ruled: Sequence[Ruled]) -> Iterator[Ruled]:
         """Yield what was judged, with what claims say of all that would be created."""
+        ruled = [self._beside(one) for one in ruled]
         asked = sorted((one for one in ruled if self._asks(one)), key=_nearest)[: self.limit]
         with ThreadPoolExecutor(ASKERS) as askers:
             answers = dict(zip(map(_number, asked), askers.map(self._asked, asked), strict=True))
@@ -89,6 +92,41 @@ class Claiming:
     def _source(self, calendar: Calendar) -> Claims | None:
         source: object = self.sources.get(calendar.source)  # whoever reads may know its own events again, or not
         return source if isinstance(source, Claims) else None
+
+    # ---- what stands beside
+
+    def _beside(self, one: Ruled) -> Ruled:
+        """Leave to a person what may have been entered from an event of ours: it would be made for ever."""
+        record, delta = one[0].pair.record, _creates(one)
+        if record is None or delta is None or delta.side is not Side.CALENDAR:
+            return one
+        with self.state.engine.connect() as connection:
+            other = self._of_key(connection, record) or self._of_time(connection, record)
+        return one if other is None else self._left(one, _DOUBLE.format(text.line(other, 40)))
+
+    def _of_key(self, connection: Connection, record: Record) -> str | None:
+        """Return the record that has the event which this one's key names."""
+        event = compare.one_event(connection, self.state, key=record.key) if record.key else None
+        if event is None or event.seen.absence is not None:
+            return None
+        other = ledger.record_at(connection, self.state, event.calendar, event.seen.event)
+        return None if other == record.id else other
+
+    def _of_time(self, connection: Connection, record: Record) -> str | None:
+        """Return the record of the same agent, time and client (or none) that we made an event for."""
+        fields = record.fields
+        agent, start = fields.get("agent"), patterns.instant(fields.get("start"))
+        if not isinstance(agent, str) or start is None:
+            return None
+        near = records.near(connection, self.state, agent, codec.epoch(start), 0, linked_too=True)
+        return next((other.id for other in near if self._is_double(connection, record, other)), None)
+
+    def _is_double(self, connection: Connection, record: Record, other: Record) -> bool:
+        known = compare.one_link(connection, self.state, self.world.scope, crm_id=other.id)
+        made = known is not None and known.link.tier is Tier.CLAIM
+        clients = record.fields.get("contact")
+        same = record.fields.get("end") == other.fields.get("end")
+        return made and same and (not clients or clients == other.fields.get("contact"))
 
     # ---- asking
 

@@ -213,7 +213,7 @@ def test_an_event_that_the_agent_deletes_takes_its_record_along_only_where_it_ma
     later(world)
     result = world.run()
     assert kinds(result) == ["cancel_not_propagated"]
-    assert world.rows("status") == [("cancelled",)] if sync == BOTH else [("scheduled",)]
+    assert world.rows("status") == [("cancelled" if sync == BOTH else "scheduled",)]
     assert settled(world)
     assert world.shown() == []
 
@@ -236,6 +236,7 @@ def test_a_record_without_an_event_gets_one_that_is_never_made_twice(make: Make,
     result = world.run()
     assert [(delta.side, delta.action, delta.outcome) for delta in result.deltas] == [("calendar", "create", "done")]
     assert (result.counts["create"], result.events.adds_up, result.records.adds_up) == (1, True, True)
+    assert [(link[0], link[2]) for link in rows_of(world) if len(link) == 4] == [("1", "claim")]
     assert settled(world)
     assert len(world.shown()) == len(world.rows()) == 1
 
@@ -511,6 +512,28 @@ def test_an_event_we_made_that_gets_a_client_and_comes_back_is_no_new_appointmen
     world.calendar().patch(event, {"attendees": [{"email": "jane@mail.example"}]})
     assert settled(world)
     assert len(world.rows()) == len(world.shown()) == 1
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_what_an_integration_enters_from_our_event_is_no_new_appointment(make: Make, *, keyed: bool) -> None:
+    world = make()
+    _, event = linked_pair(world)
+    world.insert(world.calendar().get(event)["iCalUID"] if keyed else None, SOON, contact_email=None)
+    later(world)
+    for _ in range(2):
+        result = world.run()
+        assert (result.deltas, kinds(result)) == ((), ["missing_in_calendar"])
+        assert "CRM record 1 stands for the same" in result.findings[0].why
+        later(world)
+    assert len(world.shown()) == 1
+
+
+def test_another_client_at_the_same_time_is_another_appointment(make: Make) -> None:
+    world = make()
+    linked_pair(world)
+    booked(world, contact_email="amy@mail.example")
+    assert planned(world.run()) == [("create", "done")]
+    assert len(world.shown()) == 2
 
 
 @pytest.mark.postgres
