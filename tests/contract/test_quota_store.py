@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
+from reconciler.quota import Budget, Quota
 from reconciler.store.database import open_engine
 from reconciler.store.quota import (
     FAR,
@@ -206,6 +207,20 @@ def test_no_agent_is_named_in_the_ledger(opened: Open) -> None:
     assert scope == agent_scope("Ann@acme.example")
     assert "ann" not in scope
     assert "acme" not in scope
+
+
+def test_a_rest_is_known_to_every_process_names_nobody_and_ends(opened: Open) -> None:
+    def quota_at(seconds: float) -> Quota:
+        return Quota("google", Budget(), opened(), clock=lambda: NOW + seconds)
+
+    assert quota_at(0).rests("ann@acme.example", 3600) == 0
+    assert quota_at(0).rests("ann@acme.example", 3600) == 0, "asking takes nothing"
+    quota_at(0).rest("ann@acme.example", 3600)
+    assert quota_at(900).rests("Ann@acme.example", 3600) == pytest.approx(2700)
+    assert quota_at(900).rests("bob@acme.example", 3600) == 0
+    assert quota_at(3599).rests("ann@acme.example", 3600) > 0
+    assert quota_at(3601).rests("ann@acme.example", 3600) == 0
+    assert not any("ann" in scope for scope in scopes(opened()))
 
 
 def test_buckets_of_agents_that_are_full_again_are_dropped(opened: Open) -> None:
