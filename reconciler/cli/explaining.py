@@ -160,7 +160,7 @@ class _Shown:
 
 
 def _journal_json(row: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: row[name] for name in ("run", "at", "action", "status")}
+    kept = {name: row[name] for name in ("run", "at", "action", "status", "approval")}
     return {**kept, "fields": {name: list(pair) for name, pair in changes.items()}}
 
 
