@@ -29,6 +29,7 @@ SCRIBE: Final = "scribe@sample.iam.gserviceaccount.com"
 CLIENT: Final = "100000000000000000001"
 LIFETIME: Final = timedelta(seconds=3599)
 
+_ACCOUNTS: Final = ".iam.gserviceaccount.com"
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _AUDIENCE: Final = "https://oauth2.googleapis.com/token"
 _LONGEST: Final = 3600  # seconds between iat and exp
@@ -58,7 +59,7 @@ class Access:
     @property
     def robot(self) -> bool:
         """Say whether the token is the service account's own: nobody is impersonated."""
-        return self.subject == ROBOT
+        return self.subject == self.payer and self.subject.endswith(_ACCOUNTS)
 
     def demand(self, *names: str) -> None:
         """Refuse unless the token has one of the scopes."""
@@ -138,8 +139,8 @@ class SignIn:
         self.asked.append((issuer, subject, " ".join(scopes)))
         if error := self._refused.get(subject) or self._refused.get(issuer):
             raise GrantError(error, _SAYS.get(error, error))
-        if subject == ROBOT:
-            return self.issue(ROBOT, scopes, payer=ROBOT)
+        if subject == issuer:
+            return self.issue(issuer, scopes, payer=issuer)
         allowed = self.others.get(issuer, self.allowed)
         if not scopes or (allowed is not None and not set(scopes) <= set(allowed)):
             raise GrantError("unauthorized_client", _SAYS["unauthorized_client"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,6 +180,24 @@ def test_without_a_credential_for_writing_the_one_that_reads_is_asked_for_both(m
     assert world.run().exit_code == 0
     assert len(world.shown()) == 1
     assert {(who, scope) for who, _, scope in world.server.accounts.asked} == {(ROBOT, READ), (ROBOT, WRITE)}
+
+
+def test_a_robot_that_a_calendar_is_shared_with_writes_it_as_its_agents_own(make: Make) -> None:
+    world = make(options='auth_write = { service_account = "file:robot.json", delegate = false }\n', scribe=False)
+    key = world.folder / "robot.json"
+    key.write_text(json.dumps(world.server.service_account_info(SCRIBE)))
+    key.chmod(0o600)
+    number = booked(world)
+    assert planned(world.run()) == [("create", "failed")], "it is not shared yet"
+    world.calendar().share(SCRIBE, "writer")
+    later(world)
+    assert planned(world.run()) == [("create", "done")]
+    move(world, number, SOON + timedelta(hours=3))
+    assert planned(world.run()) == [("update", "done")]
+    [event] = world.shown()
+    assert (event["organizer"]["email"], start_of(event)) == (ANN, SOON + timedelta(hours=3))
+    later(world)
+    assert world.run().status == "in_sync"
 
 
 def test_a_job_that_writes_only_the_crm_never_asks_for_leave_to_write_a_calendar(make: Make) -> None:
