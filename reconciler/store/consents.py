@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 
 from reconciler.model import Outcome, Violation
 from reconciler.store import codec
-from reconciler.store.database import upsert
+from reconciler.store.database import batched, upsert
 from reconciler.store.schema import approvals, journal, plans
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
     from reconciler.store.state import State
+
+
+KEPT: Final = 150
+"""Plans that are kept for people to consent to, a day of runs every ten minutes, beside those somebody consented to."""
 
 
 class Meant(NamedTuple):
@@ -82,6 +86,18 @@ def save_plan(connection: Connection, state: State, plan: Stored) -> None:
         "used_by": None,
     }
     upsert(connection, plans, [row])
+    _forget_old(connection, state, plan.made_at)
+
+
+def _forget_old(connection: Connection, state: State, now: datetime) -> None:
+    """Keep the newest plans, and those that a consent stands for: a first fill that is refused all day is large."""
+    stands = select(approvals.c.digest).where(
+        approvals.c.job == state.job, approvals.c.used_by.is_(None), approvals.c.expires_at > codec.epoch(now)
+    )
+    mine = and_(plans.c.job == state.job, plans.c.digest.not_in(stands))
+    newest_first = select(plans.c.digest).where(mine).order_by(plans.c.made_at.desc(), plans.c.run.desc())
+    for batch in batched(connection.execute(newest_first.offset(KEPT)).scalars().all()):
+        connection.execute(delete(plans).where(plans.c.job == state.job, plans.c.digest.in_(batch)))
 
 
 def _numbers(violation: Violation) -> list[Any]:

@@ -613,6 +613,20 @@ def test_a_stored_plan_is_found_by_its_prefix_with_all_that_it_was(opened: Open)
         assert consents.find_plans(connection, other, "abab") == []
 
 
+def test_of_plans_that_nobody_consented_to_the_newest_are_kept(opened: Open) -> None:
+    acme, other = opened(), opened("other")
+    digests = [f"{number:064x}" for number in range(consents.KEPT + 3)]
+    with acme.begin() as connection:
+        consents.save_plan(connection, other, stored())
+        for number, digest_ in enumerate(digests):
+            consents.save_plan(connection, acme, replace(stored(digest_), made_at=NOW + timedelta(minutes=number)))
+            if number == 1:
+                consents.approve(connection, acme, consented(digest_))
+        left = [plan.digest for plan in consents.find_plans(connection, acme, "")]
+        assert sorted(left) == [digests[1], *digests[3:]]
+        assert len(consents.find_plans(connection, other, "")) == 1
+
+
 def test_a_consent_is_used_once_and_its_plan_with_it_until_that_is_stored_again(opened: Open) -> None:
     acme = opened()
     with acme.begin() as connection:
