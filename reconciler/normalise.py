@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VERSION = 2
-"""Of the normaliser. Digests made by another version are recomputed, never compared."""
+"""Of the normaliser. Digests made by another version are recomputed, never compared.
+
+Since 2, rows know their event's version and guests: all are read once more, so that nothing has to be looked up before
+each write, nor a row without a version be told from one that has it.
+"""
 
 SCHEDULERS = ("acuity:", "calendly:")
 """How the keys of booking tools begin."""
