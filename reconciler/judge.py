@@ -30,6 +30,7 @@ from reconciler.model import (
 )
 from reconciler.pairing import (
     beside,
+    forsaken,
     holds,
     judged_event,
     judged_link,
@@ -38,6 +39,7 @@ from reconciler.pairing import (
     left_behind,
     moved_here,
     records_by_key,
+    under_another_name,
 )
 from reconciler.store import codec, compare, journal, ledger, records
 from reconciler.store.compare import Candidate, Sighting
@@ -74,7 +76,7 @@ def judge(
     from_links = list(_from_links(connection, state, world, agreement, found))
     from_links = list(_recreated(connection, state, world, agreement, fetch, from_links))
     lost = left_behind(from_links)
-    judged = list(_from_events(connection, state, world, agreement, fetch, lost))
+    judged = list(_from_events(connection, state, world, agreement, fetch, lost, forsaken(from_links)))
     kept = {one.pair.record.id: one for one in kept_back(judged, lost, world) if one.pair.record}
     from_links = [one for one in from_links if one.pair.record is None or one.pair.record.id not in agreement.claimed]
     judged += [kept.get(one.pair.record.id, one) if one.pair.record else one for one in from_links]
@@ -106,7 +108,7 @@ def _bench(
         return found.record() if found else None
 
     def is_free(crm_id: str) -> bool:
-        return crm_id not in taken and ledger.place_of(connection, state, crm_id) is None
+        return crm_id not in taken and ledger.standing_place_of(connection, state, crm_id) is None
 
     return Bench(world=world, judged=judged, groups=tuple(found.findings), record=record, is_free=is_free)
 
@@ -217,13 +219,14 @@ def _from_events(
     agreement: Agreement,
     fetch: Callable[[Iterable[str]], Sequence[Record]],
     lost: Mapping[str, Judged],
+    alone: Mapping[str, Sequence[Record]],
 ) -> Iterator[Judged]:
     """Match the events that no link holds, by key and by nature, and judge what comes of it."""
     owners = records.agents_with_unlinked(connection, state)
     contested = compare.contested_keys(connection, state, world.scope)
     for batch in batched(compare.unlinked_events(connection, state, world.scope), BATCH):
         for found in _matched(connection, state, world, batch, owners, fetch, agreement.places):
-            one = moved_here(found, lost, world)
+            one = under_another_name(moved_here(found, lost, world), alone, world)
             fair = _one_claim(one, agreement, contested, state.salt, world.rules)
             if fair.pair.record is not None:
                 agreement.claimed.add(fair.pair.record.id)

@@ -39,7 +39,8 @@ class LinkHand:
         pair = proposal.pair
         if pair.record is None or pair.seen is None or pair.calendar_id is None:
             return Came(outcome=Outcome.FAILED, why="one of its sides is gone")
-        if ledger.place_of(connection, self._state, pair.record.id) not in {None, (delta.calendar_id, delta.event)}:
+        place = ledger.standing_place_of(connection, self._state, pair.record.id)
+        if place not in {None, (delta.calendar_id, delta.event)}:
             return Came(outcome=Outcome.CONFLICT, why="the record belongs to another appointment by now")
         if proposal.verdict.step is Step.REFRESH_BASE:
             ledger.save_links(connection, self._state, [agreed(pair, pair.record, self._compared)])

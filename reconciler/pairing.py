@@ -11,7 +11,7 @@ from reconciler import decide, match, normalise
 from reconciler.decide import CLAIMED
 from reconciler.judgement import Judged, World
 from reconciler.match import Candidates
-from reconciler.model import AgentState, Pair, Presence, Record, Role, Seen, Situation, Step, Tier, Verdict
+from reconciler.model import Absence, AgentState, Pair, Presence, Record, Role, Seen, Situation, Step, Tier, Verdict
 from reconciler.store import codec, compare, ledger, records
 from reconciler.store.compare import Candidate, Scope, Sighting
 
@@ -190,6 +190,30 @@ def _natural(connection: Connection, state: State, seen: Seen, owners: frozenset
         return []
     start = codec.epoch(seen.span.starts_at)
     return records.near(connection, state, agent, start, match.NATURAL_SECONDS, linked_too=not has_keys)
+
+
+def forsaken(judged: Iterable[Judged]) -> dict[str, list[Record]]:
+    """Return, by agent, the live records whose event is not shown any more, without a word that it is gone."""
+    found: dict[str, list[Record]] = {}
+    for one in judged:
+        seen, record = one.pair.seen, one.pair.record
+        if seen is None or record is None or seen.absence is not Absence.UNSEEN or "unobserved" in one.pair.holds:
+            continue
+        agent = record.fields.get("agent")
+        if isinstance(agent, str) and record.presence is Presence.LIVE:
+            found.setdefault(agent, []).append(record)
+    return found
+
+
+def under_another_name(one: Judged, alone: Mapping[str, Sequence[Record]], world: World) -> Judged:
+    """Hold a create that may be what is not shown any more under its old name: some feeds name their entries anew."""
+    seen = one.pair.seen
+    if seen is None or one.verdict.step is not Step.CREATE:
+        return one
+    pair = match.match(one.pair, Candidates(natural=alone.get(str(seen.fields.get("agent")), ())))
+    if pair is one.pair:
+        return one
+    return replace(one, pair=pair, verdict=decide.decide(pair, world.rules), others=pair.candidates)
 
 
 def left_behind(judged: Iterable[Judged]) -> dict[str, Judged]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, exists, select, update
 
-from reconciler.model import Finding, Link
+from reconciler.model import Absence, Finding, Link
 from reconciler.store import accepted, codec
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import findings, links, mirror, records
@@ -37,6 +37,16 @@ def place_of(connection: Connection, state: State, crm_id: str) -> tuple[int, st
     query = select(links.c.calendar, links.c.event).where(links.c.job == state.job, links.c.crm_id == crm_id)
     row = connection.execute(query).first()
     return None if row is None else (row.calendar, row.event)
+
+
+def standing_place_of(connection: Connection, state: State, crm_id: str) -> tuple[int, str] | None:
+    """Return the place of a record, unless its calendar was read whole and does not show it: then it may move on."""
+    place = place_of(connection, state, crm_id)
+    if place is None:
+        return None
+    calendar, event = place
+    unseen = and_(mirror.c.calendar == calendar, mirror.c.event == event, mirror.c.absence == Absence.UNSEEN)
+    return None if connection.execute(select(mirror.c.event).where(unseen)).first() else place
 
 
 def record_at(connection: Connection, state: State, calendar: int, event: str) -> str | None:

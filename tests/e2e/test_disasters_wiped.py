@@ -98,6 +98,21 @@ def is_told(result: Result) -> bool:
     )
 
 
+@pytest.mark.parametrize("wipe", [emptied, cut, vanished, signed_out, of_somebody_else])
+def test_a_small_diary_that_is_within_all_limits_is_as_safe(make: Make, wipe: Callable[[World, int], None]) -> None:
+    """Row 1: no limit stands before three appointments. That they are not shown is no evidence is all they have."""
+    world = make()
+    world.write(ANN, *MINE[:3])
+    world.run()
+    before = world.rows()
+    for turn in range(4):
+        world.now += timedelta(hours=1)
+        wipe(world, turn)
+        result = world.run()
+        assert (result.deltas, world.rows()) == ((), before)
+        assert is_told(result)
+
+
 def test_a_calendar_that_was_wiped_stops_nobody_elses_repairs(make: Make) -> None:
     """Row 1: what waits is the calendar that was wiped, not the office."""
     world = booked(make, absence="evidence")
