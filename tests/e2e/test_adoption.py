@@ -166,6 +166,15 @@ def test_what_is_not_one_to_one_is_left_to_a_person(make: Make, say: Say) -> Non
     assert [one["kind"] for one in said["findings"]].count("ambiguous") == 3
 
 
+def test_a_record_that_another_event_has_by_its_key_is_never_linked_by_nature(make: Make, say: Say) -> None:
+    world = make(policy='first = "report"')
+    world.write(ANN, event("mine"), event("near", starts(0) + timedelta(minutes=1)))
+    webhook(world, "mine", starts(0) + timedelta(minutes=3))
+    _, said = say(world, "link", "--suggested")
+    assert ([one["action"] for one in said["deltas"]], world.linked()) == ([], [])
+    assert {one["kind"] for one in said["findings"]} >= {"ambiguous", "reschedule_not_propagated"}
+
+
 def test_an_ordinary_run_never_links_by_nature(make: Make) -> None:
     world = filled(make)
     for _ in range(3):
