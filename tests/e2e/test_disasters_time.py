@@ -187,12 +187,11 @@ def test_day_by_day_over_the_ends_of_months_and_the_change_of_clocks_each_entry_
     world.write(ANN, *(text for text, _ in diary().values()))
     made: Counter[str] = Counter()
     for night in range(25):  # to the 19 March: over two ends of months and the 14 March, at both edges
-        for minute in (timedelta(), timedelta(minutes=2)):
-            world.now = BEGINS + night * DAY + minute
-            result = world.run()
-            assert {delta.action for delta in result.deltas} <= {"create"}
-            assert {finding.kind for finding in result.findings} <= {"missing_in_crm", "double_booked_agent"}
-            made.update(delta.key for delta in result.deltas)
+        world.now = BEGINS + night * DAY + timedelta(minutes=night % 2 * 2)  # a minute before midnight, or one after
+        result = world.run()
+        assert {delta.action for delta in result.deltas} <= {"create"}
+        assert {finding.kind for finding in result.findings} <= {"missing_in_crm", "double_booked_agent"}
+        made.update(delta.key for delta in result.deltas)
     assert set(made.values()) == {1}
     inside = {key for key, (_, start) in diary().items() if start < world.now.replace(hour=0, minute=0) + 20 * DAY}
     assert inside <= made.keys()
