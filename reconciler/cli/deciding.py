@@ -11,6 +11,7 @@ from reconciler.cli import ending, logs, running, screen
 from reconciler.cli.world import load_job
 from reconciler.errors import Problem, UsageError
 from reconciler.model import Kind, Outcome, Side
+from reconciler.report.build import crm_gap
 from reconciler.report.words import bounded, plural
 from reconciler.selecting import Filter
 
@@ -81,7 +82,7 @@ def resolve(call: Call, which: Which, take: str, asked: Asked, argument: str | N
         return taking(Side(take), which.filter(_agent(setup, which.agent)), tally)
 
     result, look = _ran(call, named, asked, rulings)
-    if not tally.picked:
+    if not tally.picked and crm_gap(result) is None:
         raise UsageError(_nothing(which, named))
     result = replace(result, notes=(*result.notes, *_left(tally)))
     screen.write_result(result, look, call.common, call.world.cwd / "reports")

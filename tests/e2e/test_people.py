@@ -137,6 +137,13 @@ def test_a_decision_about_nothing_is_a_mistake_and_does_nothing(
     assert world.rows() == before
 
 
+def test_where_the_crm_can_not_be_believed_nothing_is_decided_and_that_is_said(make: Make, say: Say) -> None:
+    world = drifted(make)
+    world.sql("ALTER TABLE appointments RENAME TO elsewhere")
+    code, said = say(world, "resolve", "a", "--take", "crm")
+    assert (code, said["status"], [one["kind"] for one in said["findings"]]) == (4, "refused", ["coverage_gap"])
+
+
 @pytest.mark.parametrize(("side", "start"), [("calendar", "2026-11-24 18:00:00"), ("crm", "2026-11-24 19:00:00")])
 def test_a_conflict_is_settled_either_way(make: Make, say: Say, side: str, start: str) -> None:
     world = drifted(make)
