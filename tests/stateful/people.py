@@ -11,13 +11,14 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from reconciler.model import Direction
 from reconciler.simulator.google import Fault, Harm, Quotas
 from reconciler.simulator.google_calendars import Calendar, Row
 from reconciler.simulator.google_series import Resource
 from tests.e2e.google_world import ANN, BOB, FREELY, later, showing, times
 from tests.e2e.world import NOW
 from tests.stateful.brokerage import Brokerage, brokerage
-from tests.stateful.words import FIELDS, Change, Words, local
+from tests.stateful.words import FIELDS, VISIT, Change, Words, local
 
 ZED = "zed@other.example"
 TIGHT = 'create = "2"\nupdate = "1"\ncancel = "1"\nagent_cancel = "1"\nday = 2'
@@ -26,8 +27,11 @@ COMPARE = 'compare = ["start", "end", "all_day", "title", "location", "status", 
 HOURS = (-30.0, 0.5, 26.0, 49.0, 50.0, 61.0, 24 * 45.0, 24 * 59.9, 24 * 70.0)
 BUDGET = 60  # requests a day, of which half are ours
 UID = "@google.com"
+NAMED = "WHERE id IN (SELECT id FROM named WHERE name = ?)"
 
 numbers = st.integers(0, 4)
+visits = st.integers(5, 6)
+either = st.integers(0, 6)
 hours = st.sampled_from(HOURS)
 agents = st.sampled_from([ANN, BOB])
 places = st.sampled_from(["Elm 1", "Oak 2"])
@@ -46,6 +50,16 @@ HARMS = (
 
 def moment(end: dict[str, str]) -> str:
     return local(datetime.fromisoformat(end["dateTime"]).astimezone(UTC))
+
+
+def key(number: int) -> str:
+    """Return what an appointment is known by: its key, or, where the CRM had it first, its title."""
+    return f"evt{number:02}{UID}" if number < 5 else f"{VISIT}{number}"
+
+
+def key_of(event: Resource) -> str:
+    title: str = event.get("summary", "")
+    return title if title.startswith(VISIT) else f"{event['id']}{UID}"
 
 
 def shown(event: Resource) -> dict[str, Any]:
@@ -69,7 +83,7 @@ class People(RuleBasedStateMachine):
         self.strangers: dict[int, tuple[Any, ...]] = {}
         self.by_hand = False
         self.diary: list[Change] = []  # what changed on the calendars' side since anybody looked
-        self.forgiven: set[str] = set()
+        self.forgiven: set[tuple[str, str]] = set()
         self.crowded = False
         self.uneven = False  # no day of this journal can be told from its times
 
@@ -79,12 +93,20 @@ class People(RuleBasedStateMachine):
         crowd=st.booleans(),
         poor=st.booleans(),
         booked=st.lists(st.tuples(numbers, agents, hours), min_size=2, max_size=6),
+        sync=st.sampled_from(Direction),
     )
     def begin(
-        self, *, limits: str, unique: bool, crowd: bool, poor: bool, booked: list[tuple[int, str, float]]
+        self,
+        *,
+        limits: str,
+        unique: bool,
+        crowd: bool,
+        poor: bool,
+        booked: list[tuple[int, str, float]],
+        sync: Direction,
     ) -> None:
         budget = f"[budget.google]\nper_day = {BUDGET}\nshare = 0.5\n" if poor else ""
-        made = brokerage(agents=(ANN, BOB), limits=limits, policy=COMPARE, unique=unique, budget=budget)
+        made = brokerage(agents=(ANN, BOB), limits=limits, policy=COMPARE, unique=unique, budget=budget, sync=sync)
         self.world = self.stack.enter_context(made)
         self.crowded = crowd
         self.stack.enter_context(patch.object(Calendar, "keep", self._noted(Calendar.keep)))
@@ -114,7 +136,7 @@ class People(RuleBasedStateMachine):
         for change in changes:
             if self.by_hand:
                 self.words.somebody(change)
-            elif change.key not in self.forgiven:
+            elif (change.side, change.key) not in self.forgiven:
                 assert not (wrong := self.words.overwritten(change)), wrong
 
     def _noted(self, keep: Callable[..., Row]) -> Callable[..., Row]:
@@ -123,7 +145,7 @@ class People(RuleBasedStateMachine):
             if before is not None and "start" in before.event:
                 was, is_now = shown(before.event), shown(event)
                 self.diary += [
-                    Change("calendar", event["id"] + UID, name, was[name], is_now[name])
+                    Change("calendar", key_of(event), name, was[name], is_now[name])
                     for name in FIELDS
                     if was[name] != is_now[name]
                 ]
@@ -131,13 +153,14 @@ class People(RuleBasedStateMachine):
 
         return noting
 
-    def never_agreed(self) -> set[str]:
-        """Return the appointments of which the job knows no base, and the calendar is newer: `policy.first` decides."""
-        based = {row["event"] + UID for row in self.world.asks("SELECT event FROM links WHERE base IS NOT NULL")}
-        written = dict(self.world.sql("SELECT source_key, updated_at FROM appointments"))
-        changed = {name + UID: event["updated"] for name, event in self.events().items()}
-        both = (changed.keys() & written.keys()) - based
-        return {key for key in both if datetime.fromisoformat(changed[key]) > at(written[key])}
+    def never_agreed(self) -> set[tuple[str, str]]:
+        """Return sides and keys of which the job knows no base, where the other side is newer: `policy.first`."""
+        based = {row["crm_id"] for row in self.world.asks("SELECT crm_id FROM links WHERE base IS NOT NULL")}
+        rows = self.world.sql("SELECT name, updated_at, id FROM named")
+        written = {key: at(stamp) for key, stamp, crm_id in rows if str(crm_id) not in based}
+        changed = {key_of(event): datetime.fromisoformat(event["updated"]) for event in self.events().values()}
+        both = changed.keys() & written.keys()
+        return {("crm" if changed[key] > written[key] else "calendar", key) for key in both}
 
     # ---- both sides
 
@@ -147,10 +170,10 @@ class People(RuleBasedStateMachine):
         return {row.event["id"]: row.event for row in sorted(rows, key=lambda row: not row.cancelled)}
 
     def calendar_side(self) -> dict[str, dict[str, Any]]:
-        return {name + UID: shown(event) for name, event in self.events().items()}
+        return {key_of(event): shown(event) for event in self.events().values()}
 
     def crm_side(self) -> dict[str, dict[str, Any]]:
-        rows = self.world.sql("SELECT source_key, starts_at, ends_at, title, location, status FROM appointments")
+        rows = self.world.sql("SELECT name, starts_at, ends_at, title, location, status FROM named")
         return {
             key: {"time": f"{start}/{end}", "title": title, "location": location or "", "status": status}
             for key, start, end, title, location, status in rows
@@ -158,10 +181,12 @@ class People(RuleBasedStateMachine):
         }
 
     def place(self, number: int) -> tuple[Calendar, str] | None:
-        """Return the calendar on which an event is alive."""
-        name = f"evt{number:02}"
-        found = (self.world.calendar(agent) for agent in (ANN, BOB))
-        return next(((one, name) for one in found if name in one.rows and not one.rows[name].cancelled), None)
+        """Return the calendar on which an event is alive, and its id there."""
+        for calendar in (self.world.calendar(agent) for agent in (ANN, BOB)):
+            for name, row in calendar.rows.items():
+                if not row.cancelled and key_of(row.event) == key(number):
+                    return calendar, name
+        return None
 
     # ---- in the calendars
 
@@ -173,11 +198,11 @@ class People(RuleBasedStateMachine):
                 start = self.world.true_time + timedelta(hours=hour, minutes=number)
                 self.world.calendar(agent).insert(showing(name, start, client=f"client{number}@mail.example"))
 
-    @rule(number=numbers, hour=hours)
+    @rule(number=either, hour=hours)
     def move(self, number: int, hour: float) -> None:
         self.patch(number, times(self.world.true_time + timedelta(hours=hour, minutes=number)))
 
-    @rule(number=numbers, place=places)
+    @rule(number=either, place=places)
     def relocate(self, number: int, place: str) -> None:
         self.patch(number, {"location": place})
 
@@ -186,7 +211,7 @@ class People(RuleBasedStateMachine):
             with self.hand():
                 place[0].patch(place[1], changes)
 
-    @rule(number=numbers)
+    @rule(number=either)
     def cancel(self, number: int) -> None:
         if place := self.place(number):
             with self.hand():
@@ -222,42 +247,51 @@ class People(RuleBasedStateMachine):
                 contact = f"client{number}@mail.example"
                 self.world.insert(event["iCalUID"], agent_email=owner, contact_email=contact, **self.stamped(cells))
 
-    @rule(number=numbers, hour=hours)
+    @rule(number=either, hour=hours)
     def reschedule(self, number: int, hour: float) -> None:
         start = self.world.true_time + timedelta(hours=hour, minutes=number)
         self.edit(number, starts_at=local(start), ends_at=local(start + timedelta(hours=1)))
 
-    @rule(number=numbers, place=places)
+    @rule(number=either, place=places)
     def correct(self, number: int, place: str) -> None:
         self.edit(number, location=place)
 
-    @rule(number=numbers, status=statuses)
+    @rule(number=either, status=statuses)
     def decide(self, number: int, status: str) -> None:
         self.edit(number, status=status)
 
-    @rule(number=numbers)
+    @rule(number=either)
     def throw_away(self, number: int) -> None:
         with self.hand():
-            self.world.sql("DELETE FROM appointments WHERE source_key = ?", f"evt{number:02}{UID}")
+            self.world.sql("DELETE FROM appointments WHERE id IN (SELECT id FROM named WHERE name = ?)", key(number))
+
+    @rule(number=visits, hour=hours, agent=agents)
+    def visit(self, number: int, hour: float, agent: str) -> None:
+        """Enter an appointment in the CRM first; nobody invited anybody."""
+        if key(number) not in self.crm_side().keys() | self.calendar_side().keys():
+            with self.hand():
+                start = self.world.true_time + timedelta(hours=hour, minutes=number)
+                cells = {"starts_at": local(start), "ends_at": local(start + timedelta(hours=1)), "title": key(number)}
+                self.world.insert(None, agent_email=agent, contact_email=None, **self.stamped(cells))
 
     @rule(hour=hours, agent=st.sampled_from([ANN, ZED]))
     def meet_stranger(self, hour: float, agent: str) -> None:
         """Enter an appointment that no calendar knows, under no key."""
         start = self.world.true_time + timedelta(hours=hour)
         times: dict[str, Any] = {"starts_at": local(start), "ends_at": local(start + timedelta(hours=1))}
+        title = "Showing" if agent == ZED else f"{VISIT}of a stranger {len(self.strangers)}"
         client = f"stranger{len(self.strangers)}@mail.example"
-        number = self.world.insert(None, agent_email=agent, contact_email=client, **times)
+        number = self.world.insert(None, agent_email=agent, title=title, contact_email=client, **times)
         self.strangers[number] = self.world.sql("SELECT * FROM appointments WHERE id = ?", number)[0]
 
     def edit(self, number: int, **cells: str) -> bool:
         """Edit the record of an event, if there is one, as forms of a CRM do."""
-        key = f"evt{number:02}{UID}"
-        if not self.world.sql("SELECT 1 FROM appointments WHERE source_key = ?", key):
+        if key(number) not in self.crm_side():
             return False
-        names = ", ".join(f"{name} = ?" for name in (*self.stamped(cells),))
-        change = f"UPDATE appointments SET {names}, version = version + 1 WHERE source_key = ?"  # noqa: S608
+        names = ", ".join(f"{name} = ?" for name in self.stamped(cells))
+        change = f"UPDATE appointments SET {names}, version = version + 1 {NAMED}"  # noqa: S608
         with self.hand():
-            self.world.sql(change, *self.stamped(cells).values(), key)
+            self.world.sql(change, *self.stamped(cells).values(), key(number))
         return True
 
     def stamped(self, cells: dict[str, str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
 from typing import Any, ClassVar
@@ -17,28 +18,42 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from reconciler import consent, decide, session
-from reconciler.crm import Written
 from reconciler.errors import LockedError, UsageError
-from reconciler.model import Outcome, Situation
+from reconciler.model import Direction, Outcome, Situation
 from reconciler.result import Result
 from reconciler.store.consents import Approval
 from tests.crash.boundaries import Boundary, killed, reaching
 from tests.e2e.google_world import ANN, BOB, FREELY
-from tests.stateful.people import BUDGET, HARMS, PACED, TIGHT, UID, People, hours, numbers
-from tests.stateful.words import local
+from tests.stateful.people import BUDGET, HARMS, PACED, TIGHT, People, either, hours, key, key_of, numbers
+from tests.stateful.words import VISIT, local
 
 WROTE = {Outcome.DONE, Outcome.ALREADY}
 NARROW = {"create": 2, "update": 1, "cancel": 1}
 ALLOWED = {TIGHT: [NARROW], PACED: [NARROW]}
 DAY = 86_400
-LOST = Written(Outcome.UNKNOWN, why="the connection was lost while the database was committing")
 REFUSES = (
     "CREATE TRIGGER refuses_{0} BEFORE {0} ON appointments BEGIN SELECT RAISE(ABORT, 'not today'); END",
     "DROP TRIGGER refuses_{0}",
 )
 THERE = ("", "move", "cancel", "cancel and revive")
 HERE = ("", "reschedule", "correct", "cancelled", "throw away", "webhook")
+OFFICES = (
+    (FREELY, Direction.CALENDAR_TO_CRM),
+    (TIGHT, Direction.CALENDAR_TO_CRM),
+    (PACED, Direction.TWO_WAY),
+    (FREELY, Direction.CRM_TO_CALENDAR),
+)
 MANNERS = ("", "edit", "webhook", "run", "paused", "lost", "refused", "killed")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is known of a write to either side whose answer was lost."""
+
+    outcome: Outcome = Outcome.UNKNOWN
+    record: None = None
+    event: None = None
+    why: str = "the connection was lost"
 
 
 class Pipeline(People):
@@ -130,7 +145,7 @@ class Pipeline(People):
     @rule(nth=st.integers(1, 2), boundary=st.sampled_from([Boundary.SENDING, Boundary.SENT]))
     def lose_an_answer(self, nth: int, boundary: Boundary) -> None:
         """Let a write of the CRM end without an answer, whether or not it was carried out."""
-        with reaching(_at(boundary, nth, lambda: LOST)):
+        with reaching(_at(boundary, nth, Lost)):
             self.look()
 
     @rule()
@@ -158,7 +173,7 @@ class Pipeline(People):
         self.torn = True
 
     @rule(
-        number=numbers,
+        number=either,
         there=st.sampled_from(THERE),
         here=st.sampled_from(HERE),
         manner=st.sampled_from(MANNERS),
@@ -166,10 +181,12 @@ class Pipeline(People):
     )
     def live_a_day(self, number: int, there: str, here: str, manner: str, hour: float) -> None:
         """Let both sides do something to one appointment that they agreed on, and run under some circumstances."""
-        if not here and not there:
+        is_new = key(number) not in self.crm_side()
+        if number < 5:
             self.book(number, ANN, 50.0)
-        elif f"evt{number:02}{UID}" not in self.crm_side():
-            self.book(number, ANN, 50.0)
+        else:
+            self.visit(number, 50.0, ANN)
+        if is_new and (here or there):
             self.settle_and(self.simply_run)
         self.in_the_calendar(number, there, hour)
         self.in_the_crm(number, here, hour)
@@ -179,15 +196,21 @@ class Pipeline(People):
                 "refused": self.refuse_writes,
                 "killed": lambda: self.crash(70),
                 "": self.look,
-            }.get(manner, lambda: self.interfere(1, number, hour, manner))
+            }.get(manner, lambda: self.interfere(1, min(number, 4), hour, manner))
         )
 
     def settle_and(self, look: Callable[[], object]) -> None:
         self.pass_time(0.5)
         look()
 
+    def be_late(self) -> None:
+        """Write what somebody has edited since it was read."""
+        self.simply_run()
+        self.relocate(1, "Yew 1")
+        self.settle_and(lambda: self.interfere(1, 1, 49.0, "edit"))
+
     def be_hasty(self) -> None:
-        """Run before anything has settled, and with a calendar out of sight while the CRM takes no writes."""
+        """Run before anything has settled, then half blind against a CRM that takes no writes, and lose the state."""
         self.meet_stranger(50.0, ANN)
         for number in range(5):
             self.relocate(number, f"Ash {number}")
@@ -195,6 +218,8 @@ class Pipeline(People):
         self.harm(HARMS[-1])
         self.settle_and(self.refuse_writes)
         self.world.server.faults.clear()
+        self.lose_the_state()
+        self.simply_run()
 
     def wipe(self) -> None:
         """Delete all that is in the calendars, as somebody does who leaves in anger."""
@@ -263,6 +288,8 @@ class Pipeline(People):
         assert {number: rows[number] for number in self.strangers} == self.strangers
         keys = [row[1] for row in rows.values() if row[1]]
         assert len(keys) == len(set(keys)), "no meeting has two records"
+        events = [key_of(event) for agent in (ANN, BOB) for event in self.world.calendar(agent).events()]
+        assert len(events) == len(set(events)), "no record has two events"
         self.check_limits([row for row in journal if row["approval"] is None])
 
     def check_limits(self, journal: list[Any]) -> None:
@@ -298,13 +325,15 @@ class Pipeline(People):
 
     def nothing_is_lost(self, result: Result) -> None:
         """Find each appointment to come in the CRM as it is in its calendar, or in the report."""
-        records = self.crm_side()
-        told = {finding.event for finding in result.findings}
-        soon = {local(self.world.true_time), local(self.world.true_time + timedelta(days=59))}
-        for key, event in self.calendar_side().items():
-            is_due = min(soon) < event["time"] < max(soon) and event["status"] != "cancelled"
-            if is_due and key.removesuffix(UID) not in told:
-                assert records.get(key) == event
+        calendar, records = self.calendar_side(), self.crm_side()
+        told_of = {each.event for each in result.findings}, {each.crm_id for each in result.findings}
+        told = {key_of(event) for name, event in self.events().items() if name in told_of[0]}
+        rows = self.world.sql("SELECT name, id FROM named")
+        told |= {name for name, crm_id in rows if str(crm_id) in told_of[1]}
+        soon, late = (local(self.world.true_time + timedelta(days=days)) for days in (0, 59))
+        for name, said in (calendar | {name: records[name] for name in records if name.startswith(VISIT)}).items():
+            if soon < said["time"] < late and said["status"] == "scheduled" and name not in told:
+                assert records.get(name) == calendar.get(name)
 
 
 def _at(boundary: Boundary, nth: int, doing: Callable[[], Any]) -> Callable[[Boundary], Any]:
@@ -337,14 +366,15 @@ def test_days_of_an_office_lead_to_every_verdict_and_every_outcome(reached: type
     draw = random.Random(22)
     days = list(product(THERE, HERE))
     draw.shuffle(days)
-    for number, limits in enumerate((FREELY, TIGHT, PACED, FREELY)):
+    for number, (limits, sync) in enumerate(OFFICES):
         machine = reached()
         booked = [(each, draw.choice([ANN, BOB]), draw.choice([26.0, 49.0, 61.0])) for each in range(4)]
-        machine.begin(limits=limits, unique=number < 3, crowd=number == 2, poor=False, booked=booked)
+        machine.begin(limits=limits, unique=number < 3, crowd=number == 2, poor=False, booked=booked, sync=sync)
         try:
+            machine.be_late()
             for there, here in days[number::4]:
                 hour = draw.choice([26.0, 49.0, 61.0])
-                machine.live_a_day(draw.randrange(5), there, here, draw.choice(MANNERS), hour)
+                machine.live_a_day(draw.randrange(7), there, here, draw.choice(MANNERS), hour)
             machine.be_hasty()
             machine.wipe()
         finally:

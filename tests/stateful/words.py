@@ -16,6 +16,10 @@ FIELDS = ("time", "title", "location", "status")
 TRAIL = """
 CREATE TABLE trail (n INTEGER PRIMARY KEY, id TEXT, source_key TEXT, what TEXT, was TEXT, is_now TEXT);
 """
+VISIT = "Visit "
+"""How the titles of appointments begin that people enter in the CRM, under no key: it tells which event is theirs."""
+
+KEY = f"CASE WHEN {{0}}title LIKE '{VISIT}%' THEN {{0}}title ELSE {{0}}source_key END"
 COLUMNS = {
     "time": "{0}.starts_at || '/' || {0}.ends_at",
     "title": "{0}.title",
@@ -27,9 +31,11 @@ COLUMNS = {
 def triggers() -> Iterator[str]:
     """Return what lets the CRM note, field by field, what becomes of its rows."""
     yield TRAIL
+    yield f"CREATE VIEW named AS SELECT {KEY.format('')} AS name, * FROM appointments"  # noqa: S608
     for name, column in COLUMNS.items():
         was, is_now = column.format("OLD"), column.format("NEW")
-        noted = f"INSERT INTO trail VALUES (NULL, NEW.id, NEW.source_key, '{name}', {was}, {is_now})"  # noqa: S608
+        values = f"NULL, NEW.id, {KEY.format('NEW.')}, '{name}', {was}, {is_now}"
+        noted = f"INSERT INTO trail VALUES ({values})"  # noqa: S608
         yield f"CREATE TRIGGER note_{name} AFTER UPDATE ON appointments WHEN {was} IS NOT {is_now} BEGIN {noted}; END"
 
 
