@@ -120,11 +120,17 @@ class Pipeline(People):
             self.world.die()
         self.read_diaries()
 
-    @rule(nth=st.integers(1, 2), number=numbers, hour=hours, what=st.sampled_from(["edit", "webhook", "run", "paused"]))
+    @rule(
+        nth=st.integers(1, 2),
+        number=numbers,
+        hour=hours,
+        what=st.sampled_from(["edit", "correction", "webhook", "run", "paused"]),
+    )
     def interfere(self, nth: int, number: int, hour: float, what: str) -> None:
         """Let something happen between two steps of a run: an edit, a webhook, or another run."""
         doing = {
             "edit": lambda: self.reschedule(number, hour),
+            "correction": lambda: self.correct(number, "Yew 2"),
             "webhook": lambda: self.webhook(number, stale=False),
             "run": self._run_beside,
             "paused": self._run_instead if self.world.unique else self._run_beside,
@@ -207,7 +213,7 @@ class Pipeline(People):
         """Write what somebody has edited since it was read."""
         self.simply_run()
         self.relocate(1, "Yew 1")
-        self.settle_and(lambda: self.interfere(1, 1, 49.0, "edit"))
+        self.settle_and(lambda: self.interfere(1, 1, 49.0, "correction"))
 
     def be_hasty(self) -> None:
         """Run before anything has settled, then half blind against a CRM that takes no writes, and lose the state."""
