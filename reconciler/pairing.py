@@ -199,6 +199,8 @@ def forsaken(judged: Iterable[Judged]) -> dict[str, list[Record]]:
         seen, record = one.pair.seen, one.pair.record
         if seen is None or record is None or seen.absence is not Absence.UNSEEN or "unobserved" in one.pair.holds:
             continue
+        if seen.stale:
+            continue  # its series was cut: what goes on for it waits with it
         agent = record.fields.get("agent")
         if isinstance(agent, str) and record.presence is Presence.LIVE:
             found.setdefault(agent, []).append(record)
