@@ -30,7 +30,7 @@ def suggested(bench: Bench) -> Ruling:
 
     def ruling(one: Judged, outlook: Outlook) -> tuple[Judged, Outlook]:
         record = candidate(one.pair, bench) if set(one.pair.holds) == {match.AMBIGUOUS} else None
-        if record is None or record.id in several:
+        if record is None or record.id in several or outlook.accepted:
             return one, set_aside(outlook)
         pair = with_record(one.pair, record)
         found = tuple(replace(each, remedy=Remedy.FIX) for each in outlook.findings)
@@ -40,9 +40,15 @@ def suggested(bench: Bench) -> Ruling:
 
 
 def contested(bench: Bench) -> frozenset[str]:
-    """Return the records that more than one event may be."""
+    """Return the records that more than one event may be: one that was not read in this run, too."""
     claims = Counter(crm_id for one in bench.judged for crm_id in {*one.pair.candidates, *one.others})
-    return frozenset(crm_id for crm_id, count in claims.items() if count > 1)
+    partly = [one.pair for one in bench.judged if _agent_of(one.pair) in bench.world.blind_agents]
+    unread = {crm_id for pair in partly for crm_id in pair.candidates}
+    return frozenset(crm_id for crm_id, count in claims.items() if count > 1) | unread
+
+
+def _agent_of(pair: Pair) -> str | None:
+    return pair.calendar.agent.email if pair.calendar else None
 
 
 def candidate(pair: Pair, bench: Bench) -> Record | None:

@@ -467,6 +467,40 @@ def test_a_later_word_lets_go_of_what_was_taken_back(make: Make, say: Say) -> No
     assert planned(world.run()) == [("update", "done")]
 
 
+# ---- link -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_person_accepted_as_it_is_is_not_linked_with_what_is_suggested(make: Make, say: Say) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", LATER))
+    world.insert("zap-1")
+    world.insert("zap-2", LATER)
+    world.run()
+    assert say(world, "accept", "b", *KNOWN)[0] == 0
+    code, said = say(world, "link", "--suggested")
+    assert (code, [one["key"] for one in said["deltas"]]) == (0, ["a"])
+    assert world.linked() == ["1"]
+
+
+@pytest.mark.parametrize("words", [("link", "--suggested"), ("resolve", "--kind", "ambiguous", "--take", "crm")])
+def test_nothing_is_linked_while_another_calendar_of_its_agent_is_out_of_sight(
+    make: Make, say: Say, words: tuple[str, ...]
+) -> None:
+    names = ("ann", "other")
+    one = '[[source]]\nkind = "ics"\nname = "{0}"\nagent = "ann@acme.example"\npath = "{0}.ics"\n'
+    world = make(sources="".join(one.format(name) for name in names))
+    world.write(ANN, event("a"))
+    world.write("other@acme.example", event("b", NOW + timedelta(days=2, minutes=2)))
+    world.insert("zap-1")
+    assert kinds(world.run())[:2] == ["ambiguous", "ambiguous"]
+    world.file("other@acme.example").unlink()
+    say(world, *words)
+    assert world.linked() == []
+    world.write("other@acme.example")
+    assert say(world, *words)[0] == 0
+    assert world.linked() == ["1"]
+
+
 # ---- jobs that write to calendars -----------------------------------------------------------------------------------
 
 
