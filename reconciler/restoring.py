@@ -6,7 +6,7 @@ The hold comes first, as things will stand: killed at any instant, no run does a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.model import Delta, Pair
     from reconciler.store.compare import Scope
     from reconciler.store.database import Connection
+    from reconciler.store.holds import Hold
     from reconciler.store.journal import Intent
     from reconciler.store.state import State
 
@@ -32,7 +33,10 @@ _WRITTEN = frozenset({Outcome.DONE, Outcome.ALREADY})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restoring:
-    """What taking back takes beside a hand: where holds are kept, as which run, and each delta's pair by identity."""
+    """What taking back takes beside a hand: where holds are kept, as which run, and each delta's pair by identity.
+
+    `left` is how both sides of a record stand once one of them was put back: the other one may be to follow.
+    """
 
     state: State
     scope: Scope
@@ -40,6 +44,7 @@ class Restoring:
     run: str
     now: datetime
     pairs: Mapping[str, Pair]
+    left: dict[str, tuple[Seen | None, Record | None]] = field(default_factory=dict)
 
     def around(self, hand: Hand) -> Hand:
         """Return a hand that writes as `hand` does, and holds what it wrote."""
@@ -50,6 +55,7 @@ class _Restorer:
     def __init__(self, hand: Hand, terms: Restoring) -> None:
         self._hand = hand
         self._terms = terms
+        self._earlier: Mapping[str, Hold] = {}
 
     @property
     def name(self) -> str:
@@ -57,22 +63,31 @@ class _Restorer:
 
     def send(self, delta: Delta) -> Came:
         terms = self._terms
-        expected = expectations(delta, terms.pairs[identity(delta)], terms.compared)
+        expected = expectations(delta, self._pair(delta), terms.compared)
         with terms.state.begin() as connection:
+            self._earlier = holds.of(connection, terms.state, expected)
             holds.save(connection, terms.state, expected, terms.run, terms.now)
         return self._hand.send(delta)
+
+    def _pair(self, delta: Delta) -> Pair:
+        """Return both sides as they are by now: the other one may have been put back just before."""
+        pair = self._terms.pairs[identity(delta)]
+        seen, record = self._terms.left.get(delta.crm_id or "", (pair.seen, pair.record))
+        return replace(pair, seen=seen) if delta.side is Side.CRM else replace(pair, record=record)
 
     def agree(self, connection: Connection, delta: Delta, proposal: Proposal, came: Came) -> Came:
         """Settle as the hand does, but for what both sides agreed on: that is put back as well."""
         terms = self._terms
         blind = replace(proposal, pair=replace(proposal.pair, seen=None)) if delta.side is Side.CRM else proposal
         came = self._hand.agree(connection, delta, blind, came)
-        if came.outcome is not Outcome.UNKNOWN:  # what is not known yet stays held
-            expected = expectations(delta, proposal.pair, terms.compared)
-            holds.release(connection, terms.state, expected)
+        if came.outcome is Outcome.UNKNOWN:
+            return came  # what is not known yet stays held
+        holds.release(connection, terms.state, expectations(delta, proposal.pair, terms.compared))
         if came.outcome in _WRITTEN:
             self._put_back(connection, delta)
             self._hold(connection, delta)
+        else:
+            holds.put(connection, terms.state, self._earlier, terms.now)
         return came
 
     def _put_back(self, connection: Connection, delta: Delta) -> None:
@@ -92,6 +107,8 @@ class _Restorer:
         seen, record = holds.pair_of(connection, terms.state, terms.scope, delta.key, delta.crm_id)
         if delta.action is Action.DELETE:
             record = None  # the snapshot last read still has it
+        if delta.crm_id:
+            terms.left[delta.crm_id] = seen, record
         if not _is_at_rest(seen, record, terms.compared):
             kept = {delta.key: sides(seen, record, terms.compared)}
             holds.save(connection, terms.state, kept, terms.run, terms.now)

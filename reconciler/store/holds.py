@@ -43,11 +43,23 @@ def all_of(connection: Connection, state: State) -> dict[str, Hold]:
     return {row.key: Hold(bytes(row.sides), row.run) for row in rows}
 
 
+def of(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, Hold]:
+    """Return the holds on these pairs."""
+    rows = connection.execute(select(holds).where(holds.c.job == state.job, holds.c.key.in_([*keys])))
+    return {row.key: Hold(bytes(row.sides), row.run) for row in rows}
+
+
 def save(connection: Connection, state: State, found: Mapping[str, bytes], run: str, now: datetime) -> None:
     """Hold these pairs, each by its key, as their sides stand; a later revert's hold takes the place of another's."""
     at = codec.epoch(now)
     rows = [{"key": key, "job": state.job, "sides": each, "run": run, "at": at} for key, each in found.items()]
     upsert(connection, holds, rows)
+
+
+def put(connection: Connection, state: State, found: Mapping[str, Hold], now: datetime) -> None:
+    """Hold these pairs again as they were held."""
+    for key, hold in found.items():
+        save(connection, state, {key: hold.sides}, hold.run, now)
 
 
 def release(connection: Connection, state: State, keys: Iterable[str]) -> int:

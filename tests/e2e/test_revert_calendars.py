@@ -11,7 +11,9 @@ import pytest
 
 from reconciler import inverse
 from reconciler.calendar_side import CalendarHand
-from reconciler.model import Delta
+from reconciler.crm_side import CrmHand
+from reconciler.hand import Came
+from reconciler.model import Delta, Outcome
 from reconciler.result import Result
 from reconciler.reverting import revert
 from reconciler.run import Options
@@ -165,3 +167,72 @@ def test_a_record_whose_event_was_taken_back_is_never_cancelled_for_it_when_it_m
     assert (result.deltas, kinds(result)) == ((), ["missing_in_calendar"]), "what was removed is for a person to say"
     assert rests(world) == [(), (), ()]
     assert world.rows("status, starts_at") == [("scheduled", f"{SOON + timedelta(hours=3):%Y-%m-%d %H:%M:%S}")]
+
+
+# ---- both sides of one appointment ----------------------------------------------------------------------------------
+
+COMPARED = 'compare = ["start", "end", "status", "contact", "location"]'
+
+
+def written_on_both_sides(make: Make) -> tuple[GoogleWorld, Result]:
+    """Return a world in which the office moved an appointment and its agent named a place, and the run after it."""
+    world = make(sync="two-way", policy=COMPARED)
+    booked(world)
+    rests(world)
+    [made] = world.shown()
+    world.calendar().patch(made["id"], {"location": "Elm Street 5"})
+    move(world, SOON + timedelta(hours=2))
+    run = world.run()
+    assert sorted((delta.side, delta.outcome) for delta in run.deltas) == [("calendar", "done"), ("crm", "done")]
+    return world, run
+
+
+def put_back(world: GoogleWorld) -> tuple[list[datetime], list[str]]:
+    """Return what a revert of both sides changes: when the event is, and where the record is."""
+    return starts(world), [place or "" for (place,) in world.rows("location")]
+
+
+BEFORE, AFTER = ([SOON], [""]), ([SOON + timedelta(hours=2)], ["Elm Street 5"])
+
+
+def test_both_sides_are_put_back_and_stay_so(make: Make) -> None:
+    world, run = written_on_both_sides(make)
+    assert put_back(world) == AFTER
+    assert planned(undo(world, run)) == [("update", "done"), ("update", "done")]
+    assert put_back(world) == BEFORE
+    assert rests(world) == [(), (), ()]
+    assert put_back(world) == BEFORE
+
+
+@pytest.mark.parametrize("hand", [CalendarHand, CrmHand])
+def test_a_revert_of_both_sides_that_dies_after_either_write_is_not_undone(
+    make: Make, monkeypatch: pytest.MonkeyPatch, hand: Any
+) -> None:
+    world, run = written_on_both_sides(make)
+    real = hand.send
+
+    def dying(*arguments: Any) -> Any:
+        real(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(hand, "send", dying)
+    with pytest.raises(Killed):
+        undo(world, run)
+    monkeypatch.undo()
+    stood = put_back(world)
+    assert rests(world) == [(), (), ()]
+    assert put_back(world) == stood
+    undo(world, run)
+    assert rests(world) == [(), (), ()]
+    assert put_back(world) == BEFORE
+
+
+def test_a_side_that_was_put_back_stays_held_where_the_other_one_could_not_be(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, run = written_on_both_sides(make)
+    monkeypatch.setattr(CrmHand, "send", lambda *_: Came(outcome=Outcome.FAILED, why="no"))
+    assert sorted(planned(undo(world, run))) == [("update", "done"), ("update", "failed")]
+    monkeypatch.undo()
+    assert rests(world) == [(), (), ()]
+    assert put_back(world) == (BEFORE[0], AFTER[1])
