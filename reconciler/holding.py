@@ -14,6 +14,7 @@ from reconciler.store import holds
 
 if TYPE_CHECKING:
     from reconciler.judgement import Judged
+    from reconciler.model import Record, Seen
     from reconciler.store.compare import Scope
     from reconciler.store.database import Connection
     from reconciler.store.holds import Hold
@@ -43,12 +44,14 @@ class Held:
 
     def lapsed(self, connection: Connection, state: State, scope: Scope) -> list[str]:
         """Return the keys of the holds that end: the comparison did not meet them, and a side has changed since."""
-        return [
-            key
-            for key, hold in self._holds.items()
-            if key not in self._stood
-            and hold.sides != sides(*holds.pair_of(connection, state, scope, key), self._compared)
-        ]
+        unmet = [(key, hold) for key, hold in self._holds.items() if key not in self._stood]
+        return [key for key, hold in unmet if self._has_moved(hold, *holds.pair_of(connection, state, scope, key))]
+
+    def _has_moved(self, hold: Hold, seen: Seen | None, record: Record | None) -> bool:
+        """Tell whether a side has changed; an event that merely is not shown has not (law 1)."""
+        if seen is not None and seen.absence is not None and not seen.absence.is_evidence:
+            return False
+        return hold.sides != sides(seen, record, self._compared)
 
 
 def held(connection: Connection, state: State, compared: tuple[str, ...]) -> Held:

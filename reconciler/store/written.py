@@ -65,7 +65,8 @@ def _written_again(
     mine = {row["run"] for row in known}
     found: dict[tuple[str, str | None], str] = {}
     for batch in batched(known):
-        later = and_(journal.c.job == state.job, journal.c.id > last, journal.c.status == Outcome.DONE, _same(batch))
+        ours = and_(journal.c.status == Outcome.DONE, journal.c.action != Action.LINK)  # a link writes to neither side
+        later = and_(journal.c.job == state.job, journal.c.id > last, ours, _same(batch))
         for row in connection.execute(select(journal).where(later).order_by(journal.c.id)).mappings():
             if row["run"] not in mine:
                 found[_subject(row)] = row["run"]

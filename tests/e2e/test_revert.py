@@ -120,6 +120,24 @@ def test_a_hold_that_a_side_has_left_does_not_come_back_with_it(make: Make) -> N
     assert planned(world.run()) == [("update", "done")]
 
 
+@pytest.mark.parametrize("removes", ["cancel", "delete"])
+def test_what_was_taken_back_stays_so_though_one_read_did_not_show_its_event(make: Make, removes: str) -> None:
+    world = make(allow=("create", "update", removes), policy=f'remove = "{removes}"', limits=f'{removes} = "9"')
+    b, moved, made = event("b", NOW + timedelta(days=3)), event("a", NOW + timedelta(days=5)), event("c")
+    world.write(ANN, event("a"), b)
+    world.run()
+    world.write(ANN, moved, b, made)
+    undo(world, world.run())
+    before = world.rows()
+    world.write(ANN, b)
+    assert world.run().deltas == ()
+    world.write(ANN, moved, b, made)
+    for _ in range(2):
+        result = world.run()
+        assert (result.deltas, result.counts["held"]) == ((), 2)
+    assert world.rows() == before
+
+
 def test_what_was_taken_back_is_judged_again_when_a_person_edits_the_record(make: Make) -> None:
     world = make()
     world.write(ANN, event("a"))
@@ -183,6 +201,17 @@ def test_what_a_later_run_wrote_again_is_taken_back_in_the_order_of_the_runs(mak
     assert [delta.why for delta in stuck.deltas] == [f"run {second.run} wrote it again: take that back first"]
     assert planned(undo(world, second)) == [("update", "done")]
     assert planned(undo(world, first)) == [("cancel", "conflict")], "it is as it was, but not as that run left it"
+
+
+def test_a_link_is_no_later_write_that_could_be_taken_back_first(make: Make, say: Say) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    run = world.run()
+    world.sql("UPDATE appointments SET starts_at = '2026-11-24 19:00:00', ends_at = '2026-11-24 20:00:00', version = 9")
+    world.now += timedelta(hours=1)
+    world.run()
+    assert say(world, "resolve", "a", "--take", "crm")[0] == 0
+    assert [delta.why for delta in undo(world, run).deltas] == [inverse.CHANGED]
 
 
 def test_policy_holds_for_taking_back_and_what_has_ended_is_left(make: Make) -> None:
