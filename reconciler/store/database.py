@@ -112,14 +112,16 @@ def _migrate(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Run the migrations up to HEAD (`reconcile state upgrade`)."""
+    """Run the migrations up to HEAD (`reconcile state upgrade`). Who comes while another process does so waits for it."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
+    with engine.execution_options(writes=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _number("migrations")})
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
@@ -221,7 +223,7 @@ def _file_number(path: Path) -> int | None:
 
 @contextmanager
 def _advisory_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+    number = _number(name)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         if not connection.execute(text("SELECT pg_try_advisory_lock(:n)"), {"n": number}).scalar():
             raise LockedError("Another run on this CRM is at work; nothing was done.")
@@ -230,6 +232,11 @@ def _advisory_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
         finally:
             if _is_alive(connection):
                 connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": number})
+
+
+def _number(name: str) -> int:
+    """Return the number that PostgreSQL knows a lock by."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def _is_alive(connection: Connection) -> bool:

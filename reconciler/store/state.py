@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from reconciler.errors import StateError
 from reconciler.model import Calendar, Cursor, Quarantined, Shape, Window
@@ -67,12 +68,14 @@ class State:
 def open_state(url: str, name: str) -> State:
     """Open the state of the job `name`, made on first use. Raises ConfigError and StateError as `open_engine`."""
     engine = open_engine(url)
+    mine = select(jobs.c.id, jobs.c.salt).where(jobs.c.name == name)
     with engine.begin() as connection:
-        row = connection.execute(select(jobs.c.id, jobs.c.salt).where(jobs.c.name == name)).first()
-        if row is None:
-            salt = secrets.token_bytes(32)
-            number = connection.execute(insert(jobs).values(name=name, salt=salt).returning(jobs.c.id)).scalar_one()
-            return State(engine, number, name, salt)
+        row = connection.execute(mine).first()
+    if row is None:
+        with suppress(IntegrityError), engine.execution_options(writes=True).begin() as connection:
+            connection.execute(insert(jobs).values(name=name, salt=secrets.token_bytes(32)))
+        with engine.begin() as connection:
+            row = connection.execute(mine).one()  # it may be another process that added it
     return State(engine, row.id, name, bytes(row.salt))
 
 

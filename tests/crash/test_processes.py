@@ -67,3 +67,16 @@ def test_of_two_processes_that_start_at_the_same_instant_one_writes(twins: Twins
     runs = [row["run"] for row in world.journal()]
     assert len(runs) == len(set(runs)), "each showing was written once"
     at_rest(world)
+
+
+def test_two_processes_that_find_no_state_at_the_same_instant_make_one(
+    twins: Twins, context: ForkServerContext
+) -> None:
+    barrier = context.Barrier(2)
+    for _ in range(1 if twins.is_postgres else 3):
+        world = twins.make()
+        world.write(world.agents[0], showing(0))
+        both = [started(context, world, barrier) for _ in range(2)]
+        assert sorted(ended(each) for each in both) in ([0, 0], [0, LockedError.exit_code])
+        assert len(world.rows()) == 1
+        at_rest(world)
