@@ -112,7 +112,7 @@ def _migrate(engine: Engine) -> None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Run the migrations up to HEAD (`reconcile state upgrade`). Who comes while another process does so waits for it."""
+    """Run the migrations up to HEAD (`reconcile state upgrade`), or wait for another process that does."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
