@@ -174,7 +174,8 @@ class CalendarHand:
         return row
 
     def _bury(self, connection: Connection, watched: Watched, event: str) -> None:
-        """Note that an event is gone: that is as good as the provider's own word, which the next read brings."""
+        """Note that an event is gone, and by whom: that it is says nothing about its record, should that come back."""
+        ledger.mark_removed(connection, self._state, watched.id, event)
         row = rows.one(connection, self._state, watched.id, event)
         if row is not None and row.absence is None:
             now = self._clock()

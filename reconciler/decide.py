@@ -32,6 +32,8 @@ UNKNOWN = "unknown"
 CLAIMED = "claimed"
 """The hold of an event that we made for a record which is not there, or which has another event by now."""
 
+REMOVED_BY_US = "we removed its event when the CRM did not show it, or as cancelled, and now it does again"
+
 UNSEEN = Verdict(Situation.HOLD, Step.HOLD, reason="unseen")
 QUARANTINED = Verdict(Situation.HOLD, Step.HOLD, reason="quarantined")
 LEFT_WINDOW = Verdict(Situation.HOLD, Step.HOLD, reason="left_window")
@@ -105,7 +107,7 @@ def _live(pair: Pair, seen: Seen, rules: Rules) -> Verdict:
 
 def is_base(seen: Seen, record: Record, link: Link | None, compare: tuple[str, ...]) -> bool:
     """Tell whether the base already says, in both spellings, what both sides say."""
-    if link is None or link.base is None or link.base_crm is None:
+    if link is None or link.base is None or link.base_crm is None or link.removed_by_us:
         return False
     base, base_crm = link.base, link.base_crm
     return all(
@@ -271,6 +273,8 @@ def _removed(seen: Seen, record: Record, link: Link | None, rules: Rules) -> Ver
     situation, gone = Situation.REMOVED_FROM_CALENDAR, f"{seen.absence} in the calendar"
     if record.closed:
         return Verdict(situation, Step.FINDING, reason=f"{gone}; the CRM has recorded an outcome")
+    if link is not None and link.removed_by_us:  # what we did ourselves is evidence of nothing
+        return Verdict(situation, Step.FINDING, reason=REMOVED_BY_US)
     if edited := _edited(record, link, rules):
         reason = f"{gone}; {', '.join(edited)} edited in the CRM"
         return Verdict(Situation.REMOVED_AND_EDITED, Step.CONFLICT, conflicts=edited, reason=reason)

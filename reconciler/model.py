@@ -434,7 +434,7 @@ class Link:
     The base is kept in both spellings: `base` as the calendar said it, `base_crm` as the CRM kept it (a shorter title,
     one client of two). Both are None for a pair that never agreed. `version` is the record's when we last agreed on or
     wrote it: as long as it stands, nobody else touched the record. `cancelled_by_us` says that our journal wrote the
-    record's cancel.
+    record's cancel, `removed_by_us` that it removed the event: that the event is gone is then no evidence of anything.
     """
 
     crm_id: str
@@ -446,6 +446,7 @@ class Link:
     base_crm: Fields | None = None
     version: str | None = None
     cancelled_by_us: bool = False
+    removed_by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

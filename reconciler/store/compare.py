@@ -160,7 +160,7 @@ def unequal(connection: Connection, state: State, scope: Scope, ids: Iterable[st
 def _select_pairs() -> Select[Any]:
     return select(
         links.c.calendar, links.c.event, links.c.crm_id, links.c.meeting, links.c.tier, links.c.base,
-        links.c.version, links.c.cancelled_by_us,
+        links.c.version, links.c.cancelled_by_us, links.c.removed_by_us,
         mirror.c.digest, mirror.c.meeting.label("now"), mirror.c.absence, mirror.c.payload, mirror.c.elected,
         mirror.c.from_at, mirror.c.to_at,
         records.c.presence, records.c.payload.label("record"),
@@ -180,6 +180,7 @@ def _unequal(row: Row[Any], scope: Scope) -> Unequal:
         base_crm=codec.fields_of(base["crm"]) if base else None,
         version=row.version,
         cancelled_by_us=row.cancelled_by_us,
+        removed_by_us=row.removed_by_us,
     )
     sighting = holding = None
     if row.payload is not None and row.elected:

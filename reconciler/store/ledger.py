@@ -32,6 +32,12 @@ def save_links(connection: Connection, state: State, agreed: Sequence[tuple[Link
         mark_records(connection, state, ids, linked=True)
 
 
+def mark_removed(connection: Connection, state: State, calendar: int, event: str) -> None:
+    """Note that we removed an event. Nothing counts as agreed until both sides are there again and compared."""
+    here = and_(links.c.job == state.job, links.c.calendar == calendar, links.c.event == event)
+    connection.execute(update(links).where(here).values(removed_by_us=True, base_digest=None, crm_digest=None))
+
+
 def place_of(connection: Connection, state: State, crm_id: str) -> tuple[int, str] | None:
     """Return the calendar and the event that a record is linked to."""
     query = select(links.c.calendar, links.c.event).where(links.c.job == state.job, links.c.crm_id == crm_id)
@@ -85,6 +91,7 @@ def _link_row(state: State, link: Link, seen_digest: bytes | None, record_digest
         "base": base,
         "version": link.version,
         "cancelled_by_us": link.cancelled_by_us,
+        "removed_by_us": link.removed_by_us,
     }
 
 

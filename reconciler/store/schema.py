@@ -229,6 +229,7 @@ links = Table(
     Column("base", Text),
     Column("version", Text),
     Column("cancelled_by_us", Boolean, nullable=False, server_default=false()),
+    Column("removed_by_us", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("crm_id", "job"),
     sqlite_with_rowid=False,
 )

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from reconciler.model import Kind, Remedy
+from reconciler.hands import Hands
+from reconciler.model import Action, Delta, Kind, Remedy, Severity, Shape, Side
 from reconciler.simulator.google import Fault, Harm
 from reconciler.simulator.loopback import Entry
 from reconciler.store import codec
 from reconciler.store.schema import links, mirror
+from reconciler.store.state import watch
 from tests.e2e.google_world import ANN, BOB, READS, SOON, GoogleWorld, Make, later, making, showing, times
 from tests.e2e.world import kinds, planned
 
@@ -98,6 +100,32 @@ def settled(world: GoogleWorld) -> bool:
 def lose_the_state(world: GoogleWorld) -> None:
     for path in world.folder.glob("state.db*"):
         path.unlink()
+
+
+def test_sources_of_one_provider_fail_each_for_itself(make: Make) -> None:
+    world = make()
+    world.calendar(BOB)
+    north = f'[[source]]\nkind = "google"\nname = "north"\nagents = ["{BOB}"]\n'
+    auth = 'auth = { service_account = "file:google.json" }\nauth_write = { service_account = "file:scribe.json" }\n'
+    world.sources = f'{world.sources}\n{north}{auth}endpoint = "{world.server.url}"\n'
+    with world.setup() as setup, setup.state.begin() as connection:
+        watched = watch(connection, setup.state, setup.directory.calendars)
+    with world.setup() as setup:
+        assert setup.writers is not None
+        with Hands(setup, setup.writers, setup.window(world.now), lambda: 60.0, Shape(frozenset())) as hands:
+            named = [hands.of(created_in(one.id)).name for one in watched]
+    assert named == ["Google (google)", "Google (north)"], "five failures in a row at one say nothing of the other"
+
+
+def created_in(calendar: int) -> Delta:
+    return Delta(
+        action=Action.CREATE,
+        side=Side.CALENDAR,
+        key="k",
+        kind=Kind.MISSING_IN_CALENDAR,
+        severity=Severity.MEDIUM,
+        calendar_id=calendar,
+    )
 
 
 # ---- each row of the table ------------------------------------------------------------------------------------------
@@ -203,6 +231,42 @@ def test_a_record_that_is_gone_takes_its_event_along(make: Make, sync: str) -> N
     assert planned(world.run()) == [("cancel", "done")]
     assert [start_of(event) for event in world.shown()] == [SOON + timedelta(days=1)]
     assert settled(world)
+
+
+@pytest.mark.parametrize("sync", [TO_CALENDAR, BOTH])
+def test_records_that_were_hidden_for_a_while_are_not_cancelled_for_the_events_that_we_removed(
+    make: Make, sync: str
+) -> None:
+    world = make(sync=sync)
+    booked(world, SOON + timedelta(days=1))
+    number, _ = linked_pair(world)
+    [hidden] = (row for row in world.rows("*") if row[0] == number)
+    world.sql("DELETE FROM appointments WHERE id = ?", number)  # as a rule of the database for whoever reads does
+    later(world)
+    assert planned(world.run()) == [("cancel", "done")]
+    world.sql(f"INSERT INTO appointments VALUES ({', '.join('?' for _ in hidden)})", *hidden)  # noqa: S608
+    for _ in range(2):
+        later(world)
+        result = world.run()
+        assert (result.deltas, kinds(result)) == ((), ["cancel_not_propagated"])
+        assert "we removed its event" in result.findings[0].why.lower()
+    assert world.rows("status") == [("scheduled",), ("scheduled",)]
+
+
+def test_an_event_that_we_removed_and_its_agent_put_back_is_a_pair_like_any_other(make: Make) -> None:
+    world = make()
+    number, event = linked_pair(world)
+    [hidden] = world.rows("*")
+    world.sql("DELETE FROM appointments WHERE id = ?", number)
+    later(world)
+    world.run()
+    world.sql(f"INSERT INTO appointments VALUES ({', '.join('?' for _ in hidden)})", *hidden)  # noqa: S608
+    change(world, event, status="confirmed")
+    assert settled(world)
+    world.calendar().delete(event)
+    later(world)
+    assert planned(world.run()) == [("cancel", "done")]
+    assert world.rows("status") == [("cancelled",)]
 
 
 @pytest.mark.parametrize("sync", [TO_CALENDAR, BOTH])
