@@ -37,8 +37,10 @@ from reconciler.pairing import (
     judged_record,
     kept_back,
     left_behind,
+    moved_away,
     moved_here,
     records_by_key,
+    spoken_elsewhere,
     under_another_name,
 )
 from reconciler.store import codec, compare, journal, ledger, records
@@ -81,6 +83,7 @@ def judge(
     from_links = [one for one in from_links if one.pair.record is None or one.pair.record.id not in agreement.claimed]
     judged += [kept.get(one.pair.record.id, one) if one.pair.record else one for one in from_links]
     agreement.flush()
+    judged = moved_away(connection, state, judged)
     judged = _grouped(connection, state, world, judged, found)
     judged += _from_records(connection, state, world, judged, agreement.claimed | agreement.spoken_for, found)
     ruling = rulings(_bench(connection, state, world, judged, found, agreement))
@@ -261,17 +264,11 @@ def _matched(
             continue  # judged with the link
         if sighting.seen.meeting in linked:
             if sighting.in_scope:
-                yield _spoken_elsewhere(sighting)
+                yield spoken_elsewhere(sighting)
             continue
         one = judged_event(connection, state, world, sighting, by_key, owners)
         if one is not None:
             yield one
-
-
-def _spoken_elsewhere(sighting: Sighting) -> Judged:
-    """Hold a copy of a meeting whose link hangs on a calendar that was not observed."""
-    pair = Pair(seen=sighting.seen, calendar=None, record=None, link=None, holds=("unobserved",))
-    return Judged(pair, Verdict(Situation.HOLD, Step.HOLD, reason="unobserved"), event=True)
 
 
 # ---- groups ---------------------------------------------------------------------------------------------------------

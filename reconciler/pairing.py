@@ -11,13 +11,29 @@ from reconciler import decide, match, normalise
 from reconciler.decide import CLAIMED
 from reconciler.judgement import Judged, World
 from reconciler.match import Candidates
-from reconciler.model import Absence, AgentState, Pair, Presence, Record, Role, Seen, Situation, Step, Tier, Verdict
+from reconciler.model import (
+    Absence,
+    AgentState,
+    Pair,
+    Presence,
+    Record,
+    Role,
+    Seen,
+    Side,
+    Situation,
+    Step,
+    Tier,
+    Verdict,
+)
 from reconciler.store import codec, compare, ledger, records
 from reconciler.store.compare import Candidate, Scope, Sighting
 
 if TYPE_CHECKING:
     from reconciler.store.database import Connection
     from reconciler.store.state import State
+
+
+_MOVED_AWAY = "the event that we made for it was moved to another calendar"
 
 
 def judged_link(unequal: compare.Unequal, sighting: Sighting | None, world: World) -> Judged:
@@ -46,6 +62,12 @@ def beside(unequal: compare.Unequal, speaker: Sighting, world: World) -> Judged:
     pair = replace(one.pair, seen=speaker.seen, calendar=watched.calendar if watched else None)
     pair = replace(match.contest(pair), record=one.pair.record)
     return replace(one, pair=pair, verdict=decide.decide(pair, world.rules))
+
+
+def spoken_elsewhere(sighting: Sighting) -> Judged:
+    """Hold a copy of a meeting whose link hangs on a calendar that was not observed."""
+    pair = Pair(seen=sighting.seen, calendar=None, record=None, link=None, holds=("unobserved",))
+    return Judged(pair, Verdict(Situation.HOLD, Step.HOLD, reason="unobserved"), event=True)
 
 
 def is_blind(calendar: int, world: World) -> bool:
@@ -232,6 +254,23 @@ def moved_here(one: Judged, lost: Mapping[str, Judged], world: World) -> Judged:
         return one
     pair = replace(pair, holds=holds(pair, world))
     return replace(one, pair=pair, verdict=decide.decide(pair, world.rules), record=left.record, others=())
+
+
+def moved_away(connection: Connection, state: State, judged: Sequence[Judged]) -> list[Judged]:
+    """Leave to a person what we made and somebody moved to another calendar: there it has no record, and is no news."""
+    marks = {
+        normalise.key_digest(one.pair.seen.keys[0], state.salt): one
+        for one in judged
+        if one.verdict.step is Step.REMOVE and one.verdict.side is Side.CRM and _is_made_by_us(one.pair)
+        if one.pair.seen and one.pair.seen.keys
+    }
+    moved = {id(marks[mark]) for mark in compare.hidden_keys(connection, state, marks)} if marks else set()
+    verdict = Verdict(Situation.REMOVED_FROM_CALENDAR, Step.FINDING, reason=_MOVED_AWAY)
+    return [replace(one, verdict=verdict) if id(one) in moved else one for one in judged]
+
+
+def _is_made_by_us(pair: Pair) -> bool:
+    return pair.link is not None and pair.link.tier is Tier.CLAIM
 
 
 def kept_back(judged: Iterable[Judged], lost: Mapping[str, Judged], world: World) -> Iterator[Judged]:

@@ -270,6 +270,23 @@ def test_an_event_that_we_removed_and_its_agent_put_back_is_a_pair_like_any_othe
 
 
 @pytest.mark.parametrize("sync", [TO_CALENDAR, BOTH])
+def test_an_event_of_ours_that_a_person_moves_to_another_calendar_takes_no_record_along(make: Make, sync: str) -> None:
+    world = make(sync=sync, agents=(ANN, BOB))
+    _, event = linked_pair(world)
+    world.calendar().move_to(world.calendar(BOB), event)
+    for _ in range(2):
+        later(world)
+        later(world)
+        result = world.run()
+        assert (result.deltas, kinds(result)) == ((), ["cancel_not_propagated"])
+    assert world.rows("status, agent_email") == [("scheduled", ANN)]
+    assert (world.shown(), len(world.shown(BOB))) == ([], 1)
+    world.calendar(BOB).delete(event)
+    later(world)
+    assert planned(world.run()) == ([("cancel", "done")] if sync == BOTH else [])
+
+
+@pytest.mark.parametrize("sync", [TO_CALENDAR, BOTH])
 def test_an_event_that_the_agent_deletes_takes_its_record_along_only_where_it_may(make: Make, sync: str) -> None:
     world = make(sync=sync)
     _, event = linked_pair(world)
