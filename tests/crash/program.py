@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MODULES = ["tests.crash.program", "reconciler.assembly", "reconciler.crm.sql", "reconciler.crm.writes"]
 MODULES += ["reconciler.run", "reconciler.sources.ics", "reconciler.cli.entry", "reconciler.cli.running", "filelock"]
+MODULES += ["reconciler.cli.reverting", "reconciler.reverting"]
 LONGEST = 120.0  # seconds after which a process is given up on
 
 
@@ -27,9 +28,14 @@ def forking() -> ForkServerContext:
     return context
 
 
-def started(context: ForkServerContext, world: World, barrier: Barrier | None = None) -> BaseProcess:
-    """Start a run of the world's job; where there is a barrier, at the same instant as the others at it."""
-    process = context.Process(target=_main, args=(str(world.job()), dict(world.environ), barrier))
+def started(
+    context: ForkServerContext, world: World, barrier: Barrier | None = None, words: tuple[str, ...] = ("run",)
+) -> BaseProcess:
+    """Start a run of the world's job; where there is a barrier, at the same instant as the others at it.
+
+    `words` are what is typed before the job, for a run of another kind.
+    """
+    process = context.Process(target=_main, args=((*words, str(world.job())), dict(world.environ), barrier))
     process.start()
     return process
 
@@ -43,7 +49,7 @@ def ended(process: BaseProcess) -> int:
     return cast("int", process.exitcode)
 
 
-def _main(job: str, environ: dict[str, str], barrier: Barrier | None) -> None:
+def _main(words: tuple[str, ...], environ: dict[str, str], barrier: Barrier | None) -> None:
     from reconciler.cli import entry
     from reconciler.cli.world import World as Outside
 
@@ -52,4 +58,5 @@ def _main(job: str, environ: dict[str, str], barrier: Barrier | None) -> None:
         os.dup2(silent, stream)
     if barrier is not None:
         barrier.wait(LONGEST)
-    sys.exit(entry.call(("run", job, "--quiet"), Outside(environ=environ, cwd=Path(job).parent, clock=lambda: NOW)))
+    folder = Path(words[-1]).parent
+    sys.exit(entry.call((*words, "--quiet"), Outside(environ=environ, cwd=folder, clock=lambda: NOW)))

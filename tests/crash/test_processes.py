@@ -54,6 +54,44 @@ def test_runs_that_are_killed_while_they_write_500_records_leave_what_one_run_wo
     assert left(world) == undisturbed
 
 
+def kill_revert_after(context: ForkServerContext, world: World, run: str, done: int, pause: float) -> int:
+    """Take a run back in a process and kill it once so many writes are confirmed, and a moment later."""
+    process = started(context, world, words=("revert", run, "--job"))
+    for _ in range(POLLS):
+        if process.exitcode is not None or written(world, "done") >= done:
+            break
+        time.sleep(0.01)
+    time.sleep(pause)
+    process.kill()
+    return ended(process)
+
+
+def test_a_revert_that_is_killed_while_it_takes_100_records_back_is_undone_by_no_run_and_ends_like_one_in_peace(
+    twins: Twins, context: ForkServerContext
+) -> None:
+    world = agreed(twins, 80)
+    before = world.rows("source_key, starts_at, status")
+    changed(world, of=80, create=40, update=45, cancel=15)
+    run = at_rest(world).run
+    again = twins.keep(world)
+    assert ended(started(context, world, words=("revert", run, "--job"))) == 0
+    at_rest(world)
+    undisturbed = left(world)
+    assert world.rows("source_key, starts_at, status")[:80] == before
+    world = again()
+    wrote = written(world, "done")
+    draw = random.Random(100)
+    exits = []
+    for number in range(1, 5):
+        done = wrote + draw.randint(12, 20) * number
+        exits.append(kill_revert_after(context, world, run, done, draw.random() / 50))
+        assert [delta for delta in at_rest(world).deltas if delta.outcome != "held"] == []
+    assert exits.count(KILLED) >= 3, exits
+    assert ended(started(context, world, words=("revert", run, "--job"))) == 0
+    at_rest(world)
+    assert left(world) == undisturbed
+
+
 def test_of_two_processes_that_start_at_the_same_instant_one_writes(twins: Twins, context: ForkServerContext) -> None:
     world = agreed(twins, 1)
     barrier = context.Barrier(2)

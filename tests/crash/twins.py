@@ -136,9 +136,10 @@ def at_rest(world: World) -> Result:
     return result
 
 
-def written(world: World) -> int:
-    """Return how many intents the journal holds, however busy a run is with it."""
+def written(world: World, *statuses: str) -> int:
+    """Return how many intents the journal holds, or those with such a status, however busy a run is with it."""
     url = world.environ.get("STATE") or f"sqlite:///{world.folder / 'state.db'}"
     engine = create_engine(url, poolclass=NullPool)
     with closing(engine.connect()) as connection:
-        return len(connection.execute(select(journal.c.id)).all())
+        found = connection.execute(select(journal.c.status)).scalars().all()
+    return sum(1 for status in found if not statuses or status in statuses)
