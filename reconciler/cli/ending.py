@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +51,8 @@ class Ending:
         if self._asked:
             os._exit(KILLED + number)
         self._asked = True
-        os.write(STDERR, SAID)  # whatever writes to it may have been interrupted just now
+        with suppress(OSError):  # who reads it may have been ended too: that breaks nothing off
+            os.write(STDERR, SAID)  # whatever writes to it may have been interrupted just now
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but not on when the run is to end."""

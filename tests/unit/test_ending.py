@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 
@@ -21,6 +22,20 @@ def test_a_sleep_ends_when_the_run_is_to_end(capfd: pytest.CaptureFixture[str]) 
     ending.sleep(A_YEAR)
     assert ending()
     assert "asked to end" in capfd.readouterr().err
+
+
+def test_who_is_asked_to_end_while_nobody_reads_what_is_said_finishes_what_is_in_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    monkeypatch.setattr("reconciler.cli.ending.STDERR", writes)
+    ending = Ending()
+    try:
+        ending.ask(signal.SIGINT)
+    finally:
+        os.close(writes)
+    assert ending()
 
 
 def test_who_waits_for_a_budget_gives_up_when_the_run_is_to_end() -> None:
