@@ -123,11 +123,18 @@ def _direction(policy: Policy, source: tuple[Source, ...]) -> Problems:
         )
 
 
+_FILES: Final = frozenset({"csv", "ics"})
+
+
 def _budget(budget: dict[str, Budget], source: tuple[Source, ...], crm: Crm) -> Problems:
-    kinds = sorted({crm.kind, *(one.kind for one in source)})
+    used = {crm.kind, *(one.kind for one in source)}
+    kinds = sorted(used - _FILES)
     for name, table in budget.items():
-        if name not in kinds:
-            yield Problem(f"budget.{name}", "is no provider or CRM of this job", nearest(name, kinds) or one_of(kinds))
+        if name in used & _FILES:
+            yield Problem(f"budget.{name}", "limits nothing: files and feeds are read without a budget", "remove it")
+        elif name not in kinds:
+            hint = nearest(name, kinds) or (one_of(kinds) if kinds else "remove it")
+            yield Problem(f"budget.{name}", "is no provider or CRM of this job", hint)
         elif name == crm.kind and table.per_agent_minute is not None:
             what = "can't be kept: a CRM is written to for all agents by one account"
             yield Problem(f"budget.{name}.per_agent_minute", what, "set per_minute or per_day")
