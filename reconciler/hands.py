@@ -16,7 +16,7 @@ from reconciler.store.compare import Scope
 from reconciler.store.journal import Intent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from reconciler.crm import Written
     from reconciler.hand import Hand
@@ -93,12 +93,18 @@ class Hands:
         kinds = {one.calendar.kind for one in watched.values()}
         make = self._writers.calendars.get(name)
         calendars = Calendars(
-            name=next((_PROVIDERS[kind] for kind in kinds if kind in _PROVIDERS), "the calendar"),
+            name=self._named(name, kinds),
             watched=watched,
             terms=self._setup.terms(self._known_shape),
             make=partial(make, self._patience) if make else None,
         )
         return CalendarHand(self._setup.state, calendars, self._scope, self._setup.clock)
+
+    def _named(self, name: str, kinds: Collection[str]) -> str:
+        """Say who keeps the calendars of a source, which of them where there are several: each fails for itself."""
+        known = next((_PROVIDERS[kind] for kind in kinds if kind in _PROVIDERS), "the calendar")
+        others = {one.calendar.source for one in self._watched.values() if one.calendar.kind in kinds}
+        return f"{known} ({name})" if len(others) > 1 else known
 
     @cached_property
     def _known_shape(self) -> Shape:
