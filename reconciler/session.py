@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ulid import ULID
 
-from reconciler.errors import AccessError, CrmUnreachableError, LockedError, SnapshotError
+from reconciler.errors import CrmUnreachableError, LockedError, ReconcilerError, SnapshotError
 from reconciler.hands import Hands
 from reconciler.judgement import Unknown
 from reconciler.model import Window, rfc3339
@@ -81,7 +81,7 @@ def session(setup: Setup) -> Iterator[Session]:
         try:
             _recover(setup, this)
             yield this
-        except AccessError as error:
+        except ReconcilerError as error:
             _note_refusal(setup, this, error)
             raise
 
@@ -92,18 +92,19 @@ def _locked(stack: ExitStack, setup: Setup, now: datetime) -> Callable[[], bool]
         return stack.enter_context(run_lock(setup.state.engine, setup.reader.identity))
     except LockedError as error:
         with setup.state.begin() as connection:
-            last = state.last_runs(connection, setup.state, 1)
-        if not last or last[0]["finished_at"] is not None:
-            raise  # another job's run on this CRM, or one that begins just now
-        began, deadline = last[0]["started_at"], setup.job.run.deadline
-        if now - began <= (LONG if deadline is None else deadline + GRACE):
+            last = state.begun_last(connection, setup.reader.identity)
+        if last is None or last.is_over:
+            raise  # it begins just now, or has a state of its own
+        is_ours, deadline = last.job == setup.job.name, setup.job.run.deadline
+        if now - last.at <= (deadline + GRACE if is_ours and deadline is not None else LONG):
             raise
-        said = f"The run that began at {rfc3339(began)} is still at work, and should have ended long ago"
+        run = "run" if is_ours else f"run of {last.job}"
+        said = f"The {run} that began at {rfc3339(last.at)} is still at work, and should have ended long ago"
         raise LockedError(f"{said}; nothing was done. If it hangs, end its process.", overdue=True) from error
 
 
-def _note_refusal(setup: Setup, this: Session, error: AccessError) -> None:
-    """Write down that a run ended because a provider refuses this program as a whole: it did not die."""
+def _note_refusal(setup: Setup, this: Session, error: ReconcilerError) -> None:
+    """Write down that a run ended with a sentence, as where a provider refuses this whole program: it did not die."""
     if not setup.is_dry:
         with setup.state.begin() as connection:
             ended = state.Ended("refused", error.exit_code, "", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -232,6 +232,22 @@ def end_run(connection: Connection, state: State, run: str, now: datetime, how: 
         "counts": codec.dump(dict(how.counts)),
     }
     connection.execute(update(runs).where(runs.c.job == state.job, runs.c.id == run).values(ended))
+
+
+class Begun(NamedTuple):
+    """A run on a CRM: whose, since when, and whether it ended as runs do."""
+
+    job: str
+    at: datetime
+    is_over: bool
+
+
+def begun_last(connection: Connection, crm: str) -> Begun | None:
+    """Return which run on a CRM began last, of whatever job that has its state here: who holds the lock, if anybody."""
+    query = select(jobs.c.name, runs.c.started_at, runs.c.finished_at).join_from(runs, jobs, jobs.c.id == runs.c.job)
+    latest = query.where(jobs.c.crm == crm).order_by(runs.c.started_at.desc(), runs.c.epoch.desc()).limit(1)
+    row = connection.execute(latest).first()
+    return None if row is None else Begun(row.name, codec.from_epoch(row.started_at), row.finished_at is not None)
 
 
 def last_runs(connection: Connection, state: State, most: int = 10) -> list[dict[str, Any]]:

@@ -16,10 +16,12 @@ import pytest
 from sqlalchemy import text
 
 from reconciler.apply import OVERTAKEN
+from reconciler.assembly import assemble
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
+from reconciler.config import load
 from reconciler.crm import Writer, Written
-from reconciler.errors import LockedError
+from reconciler.errors import LockedError, UsageError
 from reconciler.model import Fields
 from reconciler.result import Result
 from reconciler.run import Options, Setup, run
@@ -95,6 +97,49 @@ def test_nobody_is_patient_with_a_run_that_hangs(make: Make, capsys: pytest.Capt
 
     assert outcomes(run_with(world, Hanging)) == [("create", "done")]
     assert "The run that began at 2026-11-22T17:00:00Z is still at work" in capsys.readouterr().err
+
+
+def test_a_run_that_died_is_not_taken_for_another_jobs_run_that_is_at_work(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+
+    class Died(BaseException):
+        pass
+
+    class Dying(Around):
+        def create(self, key: str, fields: Fields) -> Written:
+            raise Died
+
+    class Meeting(Around):
+        def create(self, key: str, fields: Fields) -> Written:
+            assert reconcile(world, "run", "--scheduled") == 0, "the other job's run is at work, and not for long"
+            began, world.now = world.now, world.now + LONG + timedelta(minutes=1)
+            assert reconcile(world, "run", "--scheduled") == LockedError.exit_code
+            world.now = began
+            return self.writer.create(key, fields)
+
+    with pytest.raises(Died):
+        run_with(world, Dying)
+    world.now += LONG + timedelta(hours=1)
+    path = world.job()
+    other = world.folder / "other.toml"
+    other.write_text(path.read_text().replace('name = "acme"', 'name = "other"'))
+    with assemble(load(other, world.environ), world.environ, clock=world.clock, dry_run=False) as setup:
+        writers = setup.writers
+        assert writers is not None
+        run(replace(setup, writers=replace(writers, crm=lambda: Meeting(writers.crm()))), Options())
+    said = capsys.readouterr().err
+    assert "The run of other that began at 2026-11-23T00:00:00Z is still at work" in said
+    assert "2026-11-22T17:00:00Z" not in said
+
+
+def test_a_run_that_ends_with_a_sentence_did_not_die(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make()
+    assert reconcile(world, "run", "--approve", "0123456789ab") == UsageError.exit_code
+    assert reconcile(world, "status") == 0
+    assert "did not end" not in capsys.readouterr().out
 
 
 def test_a_dead_holder_is_replaced_at_once(make: Make) -> None:
