@@ -16,8 +16,8 @@ from reconciler.store import consents, coverage, journal
 DAY = timedelta(hours=24)
 """What `limits.day` is about: any 24 hours, not a date."""
 
-LOOKING_BACK = timedelta(days=1)
-"""How long what was put off comes first."""
+LOOKING_BACK = timedelta(days=30)
+"""How long is remembered what was put off, and what failed every time: some jobs run once a night."""
 
 if TYPE_CHECKING:
     from reconciler.hand import Hand
@@ -42,7 +42,7 @@ def execute(
     """
     proposed = [proposal.delta for proposal in proposals]
     past = _past(setup, this)
-    drafted = _drafted(setup, proposed, past, _turns(setup, this))
+    drafted = _drafted(setup, proposed, past, _turns(setup, this, proposed))
     given = consent.weighed(consent.standing(setup, options, this), _identities(drafted, past), this.now)
     judged = guard.judge(drafted.deltas, _limits(setup), populations, frozenset(given.approved), past)
     asks = consent.ask(setup, this, drafted, judged, past.uncovered)
@@ -84,9 +84,10 @@ def _begin(setup: Setup, this: Session, given: consent.Weighed, past: guard.Past
         coverage.cover(connection, setup.state, setup.directory.calendars)
 
 
-def _turns(setup: Setup, this: Session) -> plan.Turns:
+def _turns(setup: Setup, this: Session, proposed: Sequence[Delta]) -> plan.Turns:
     with setup.state.begin() as connection:
-        return journal.turns(connection, setup.state, this.now - LOOKING_BACK)
+        keys = (delta.key for delta in proposed)
+        return journal.turns(connection, setup.state, this.now - LOOKING_BACK, keys)
 
 
 def _limits(setup: Setup) -> guard.Limits:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +22,7 @@ from reconciler.crm.columns import Kind, UnwritableError
 from reconciler.crm.mapping import codec_of, time_rule
 from reconciler.crm.reflect import SqlSpec, TableMap, reflect
 from reconciler.crm.times import TimeMode
-from reconciler.errors import CrmUnreachableError
+from reconciler.errors import ReconcilerError
 from reconciler.model import Outcome, Presence, Record, Status
 
 if TYPE_CHECKING:
@@ -208,8 +209,11 @@ class SqlWriter:
 
     def _verified(self, key: str, written: Written) -> Written:
         """Look again after a create that no unique index guards."""
-        with self._looking() as connection:
-            count = len(self._by(connection, "key", key))
+        try:
+            with self._looking() as connection:
+                count = len(self._by(connection, "key", key))
+        except ReconcilerError:
+            return replace(written, why="written, and nobody could look whether another writer was at it")
         if count == 1:
             return written
         return Written(Outcome.CONFLICT, written.record, f"{count} records have its key now: another writer was at it")
@@ -298,7 +302,7 @@ class SqlWriter:
                     return self._unconfirmed(error, key, fields)
         except UnwritableError as error:
             return Written(Outcome.FAILED, why=f"not written: {error}")
-        except CrmUnreachableError as error:
+        except ReconcilerError as error:
             return Written(Outcome.FAILED, why=f"nothing was written: {error}")
         except exc.SQLAlchemyError as error:
             return self._failed(error, key, fields)
@@ -321,8 +325,11 @@ class SqlWriter:
 
     def _taken(self, key: str, fields: Fields) -> Written:
         """Say who has the key that a unique index refused."""
-        with self._looking() as connection:
-            found = [record for _, record in self._by(connection, "key", key)]
+        try:
+            with self._looking() as connection:
+                found = [record for _, record in self._by(connection, "key", key)]
+        except ReconcilerError as error:
+            return Written(Outcome.FAILED, why=f"a unique index refused it, and nobody could look why: {error}")
         if found:
             return self._compared(found[0], fields, "its key already belongs to another record")
         return Written(Outcome.FAILED, why="a unique index refused it, though no record has exactly its key")

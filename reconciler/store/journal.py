@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, true, update
 
 from reconciler.model import Action, Delta, Fields, Outcome, Side, Status
 from reconciler.patterns import Wrote
@@ -24,7 +24,7 @@ from reconciler.store.schema import jobs, journal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, RowMapping
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select
 
     from reconciler.store.state import State
 
@@ -190,19 +190,30 @@ def _intent(row: RowMapping) -> Intent:
 # ---- what it tells ---------------------------------------------------------------------------------------------------
 
 
-def turns(connection: Connection, state: State, since: datetime) -> Turns:
-    """Return whose turn comes first because it was put off, and whose last because it failed again and again."""
-    query = select(journal.c.side, journal.c.key, journal.c.status).where(
-        journal.c.job == state.job, journal.c.at >= codec.epoch(since)
-    )
+def turns(connection: Connection, state: State, since: datetime, keys: Iterable[str] | None = None) -> Turns:
+    """Return whose turn comes first because it was put off, and whose last because it failed every time.
+
+    `keys` are who is asked about; None are all.
+    """
     came: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in connection.execute(query.order_by(journal.c.id)):
-        came[row.side, row.key].append(row.status)
+    asked = [true()] if keys is None else [journal.c.key.in_(batch) for batch in batched(set(keys))]
+    for mine in asked:
+        for row in connection.execute(_latest(state, since, mine)):
+            came[row.side, row.key].append(row.status)
     failed = [str(Outcome.FAILED)] * STUBBORN
     return Turns(
-        waiting=frozenset(mark for mark, found in came.items() if found[-1] == Outcome.DEFERRED),
-        stubborn=frozenset(mark for mark, found in came.items() if found[-STUBBORN:] == failed),
+        waiting=frozenset(mark for mark, found in came.items() if found[0] == Outcome.DEFERRED),
+        stubborn=frozenset(mark for mark, found in came.items() if found == failed),
     )
+
+
+def _latest(state: State, since: datetime, asked: ColumnElement[bool]) -> Select[Any]:
+    """Select what came of each key's last turns, the latest first: no more of them than tell."""
+    mine = and_(asked, journal.c.at >= codec.epoch(since), journal.c.job == state.job)
+    newest_first = journal.c.id.desc()
+    number = func.row_number().over(partition_by=(journal.c.side, journal.c.key), order_by=newest_first).label("number")
+    rows = select(journal.c.id, journal.c.side, journal.c.key, journal.c.status, number).where(mine).subquery()
+    return select(rows.c.side, rows.c.key, rows.c.status).where(rows.c.number <= STUBBORN).order_by(rows.c.id.desc())
 
 
 def wrote(delta: Delta) -> Wrote:

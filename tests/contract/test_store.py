@@ -587,9 +587,10 @@ def test_what_was_put_off_last_waits_and_what_failed_three_times_is_stubborn(ope
                 if number is not None:
                     journal.settle(connection, number, Outcome(status), "")
     with acme.begin() as connection:
-        turns = journal.turns(connection, acme, NOW)
+        turns = journal.turns(connection, acme, NOW, ["a", "b"])
         assert turns == Turns(waiting=frozenset({("crm", "b")}), stubborn=frozenset({("crm", "a")}))
-        assert journal.turns(connection, acme, NOW + timedelta(seconds=1)) == Turns(), "what is old has no turn"
+        assert journal.turns(connection, acme, NOW + timedelta(seconds=1), ["a", "b"]) == Turns(), "too old"
+        assert journal.turns(connection, acme, NOW, ["b"]).stubborn == frozenset(), "nobody asked"
 
 
 def stored(digest: str = "ab" * 32) -> Stored:

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, insert, select
 
 from reconciler.apply import BREAKER, Applying, apply
 from reconciler.crm import Writer, Written
+from reconciler.crm.writes import SqlWriter
 from reconciler.crm_side import CrmHand
 from reconciler.errors import CrmUnreachableError
 from reconciler.hand import Came, Hand
@@ -39,7 +40,7 @@ from reconciler.run import Options, Setup, run
 from reconciler.store import journal
 from reconciler.store.schema import journal as journal_table
 from reconciler.store.schema import metadata
-from tests.e2e.world import NOW, World, event
+from tests.e2e.world import NOW, TABLE, World, event
 
 Make = Callable[..., World]
 ANN = "ann@acme.example"
@@ -322,6 +323,58 @@ def test_what_fails_every_time_does_not_keep_the_rest_from_ever_being_reached(ma
         assert outcomes(run_with(world, Picky))[-1] == ("create", "deferred"), "five failures, and all more urgent"
     assert outcomes(run_with(world, Picky))[0] == ("create", "done")
     assert world.rows("source_key") == [("good",)]
+
+
+def test_what_fails_every_night_keeps_the_rest_waiting_for_three_nights_only(make: Make) -> None:
+    world = make()
+
+    class Picky(Around):
+        def create(self, key: str, fields: Fields) -> Written:
+            return Written(Outcome.FAILED, why="no") if key != "good" else self.writer.create(key, fields)
+
+    for night in range(journal.STUBBORN + 1):
+        world.now = NOW + timedelta(days=night, minutes=night)
+        soon = [world.now + timedelta(minutes=30 + 15 * n) for n in range(BREAKER)]
+        world.write(ANN, *(event(f"bad{n}", at) for n, at in enumerate(soon)), event("good", NOW + timedelta(days=9)))
+        assert world.rows("source_key") == []
+        run_with(world, Picky)
+    assert world.rows("source_key") == [("good",)]
+
+
+def test_a_crm_that_goes_away_while_it_is_written_to_fails_the_write_and_not_the_run(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"), event("b", LATER))
+
+    class Vanishing(Around):
+        def create(self, key: str, fields: Fields) -> Written:
+            world.sql("ALTER TABLE appointments RENAME TO elsewhere")
+            try:
+                return self.writer.create(key, fields)
+            finally:
+                world.sql("ALTER TABLE elsewhere RENAME TO appointments")
+
+    assert outcomes(run_with(world, Vanishing)) == [("create", "failed")] * 2
+    assert statuses(world) == ["failed"] * 2
+    assert outcomes(world.run()) == [("create", "done")] * 2
+
+
+def test_a_write_that_nobody_could_look_at_again_was_written_all_the_same(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    world.sql("DROP TABLE appointments")
+    world.sql(TABLE.replace(" UNIQUE", ""))
+    world.write(ANN, event("a"))
+
+    def away(_: object) -> None:
+        raise CrmUnreachableError("The CRM does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlWriter, "_looking", away)
+        (delta,) = world.run().deltas
+    assert (delta.outcome, statuses(world)) == (Outcome.DONE, ["done"])
+    assert "nobody could look" in delta.why
+    assert (world.run().deltas, len(world.rows())) == ((), 1)
 
 
 # ---- a state that is lost, or older than the world ------------------------------------------------------------------
