@@ -22,6 +22,7 @@ HELD = "held: "
 """How the reasons begin that are the job file's, or the CRM's, and not the record's."""
 
 CHANGED = "it was changed since"
+BETWEEN = "we wrote it again since, and what people changed before that would be lost with it"
 REMOVED = "it is not there any more"
 INEXACT = "it was written before the journal kept what was there exactly"
 INCOMPLETE = "the journal does not hold all that was there"
@@ -39,8 +40,8 @@ _TIMES = frozenset({"start", "end", "all_day"})
 class Entry:
     """One write that was done, as the journal has it: to what, and what was there before and after.
 
-    `version` is what it had since. `is_exact` is false for images that were made for people to read; `again` names a
-    later run of ours that wrote the same record or event once more.
+    `version` is what it had since. `is_exact` is false for images that were made for people to read; `again` names the
+    last later run of ours that wrote the same record or event once more, and `latest` the version it left.
     """
 
     action: Action
@@ -55,6 +56,7 @@ class Entry:
     version: str | None = None
     is_exact: bool = True
     again: str | None = None
+    latest: str | None = None
 
     @property
     def subject(self) -> tuple[str, str, str]:
@@ -102,7 +104,7 @@ def inverse(entry: Entry, pair: Pair, context: Context) -> Delta | None:
     delta = _draft(entry, pair, context)
     if why := _impossible(entry, delta, pair, context):
         return replace(delta, outcome=Outcome.HELD, why=why)
-    if why := _moved(entry, pair):
+    if why := _moved(entry, delta, pair):
         return replace(delta, outcome=Outcome.CONFLICT, why=why)
     return delta
 
@@ -145,18 +147,24 @@ def _equal(one: Value, other: Value) -> bool:
     return one == other or (not one and not other)
 
 
-def _moved(entry: Entry, pair: Pair) -> str:
+def _moved(entry: Entry, delta: Delta, pair: Pair) -> str:
     """Say why what is there is not what we left; empty if it is."""
     now = _now(entry, pair)
     if now is None:
         return REMOVED
-    if entry.version is not None:
-        is_ours = entry.version == (pair.seen.etag if entry.side is Side.CALENDAR and pair.seen else _version(pair))
-    else:
-        is_ours = all(normalise.same(name, value, now.get(name)) for name, value in entry.after.items())
-    if is_ours:
+    version = pair.seen.etag if entry.side is Side.CALENDAR and pair.seen else _version(pair)
+    says_it_still = all(normalise.same(name, value, now.get(name)) for name, value in entry.after.items())
+    if entry.version == version or (entry.version is None and says_it_still):
         return ""
-    return f"run {entry.again} wrote it again: take that back first" if entry.again else CHANGED
+    if entry.again is None or not says_it_still or entry.latest != version:
+        return f"run {entry.again} wrote it again: take that back first" if entry.again else CHANGED
+    # nobody but us touched it since our last write, which left what this one wrote, or put it back
+    return BETWEEN if _is_lost_with(entry, delta) else ""
+
+
+def _is_lost_with(entry: Entry, delta: Delta) -> bool:
+    """Tell whether taking a write back leaves nothing of what else is there."""
+    return delta.action is Action.DELETE or (entry.action is Action.CREATE and entry.side is Side.CALENDAR)
 
 
 def _version(pair: Pair) -> str | None:

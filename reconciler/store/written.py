@@ -31,10 +31,10 @@ def written_by(connection: Connection, state: State, run: str) -> list[Entry]:
     mine = and_(journal.c.run == run, journal.c.job == state.job, journal.c.status == Outcome.DONE)
     rows = connection.execute(select(journal).where(mine).order_by(journal.c.at, journal.c.id)).mappings().all()
     again = _written_again(connection, state, rows)
-    return [_entry(row, again.get(_subject(row))) for row in rows]
+    return [_entry(row, *again.get(_subject(row), (None, None))) for row in rows]
 
 
-def _entry(row: RowMapping, again: str | None) -> Entry:
+def _entry(row: RowMapping, again: str | None, latest: str | None) -> Entry:
     return Entry(
         action=Action(row["action"]),
         side=Side(row["side"]),
@@ -49,6 +49,7 @@ def _entry(row: RowMapping, again: str | None) -> Entry:
         # rows of earlier releases have neither: their images were made for people to read
         is_exact=row["version"] is not None or row["calendar"] is not None,
         again=again,
+        latest=latest,
     )
 
 
@@ -58,18 +59,18 @@ def _subject(row: RowMapping) -> tuple[str, str | None]:
 
 def _written_again(
     connection: Connection, state: State, rows: Iterable[RowMapping]
-) -> dict[tuple[str, str | None], str]:
-    """Return the last later run that wrote each of these records or events again."""
+) -> dict[tuple[str, str | None], tuple[str, str | None]]:
+    """Return the last later run that wrote each of these records or events again, and the version it left."""
     known = list(rows)
     last = max((row["id"] for row in known), default=0)
     mine = {row["run"] for row in known}
-    found: dict[tuple[str, str | None], str] = {}
+    found: dict[tuple[str, str | None], tuple[str, str | None]] = {}
     for batch in batched(known):
         ours = and_(journal.c.status == Outcome.DONE, journal.c.action != Action.LINK)  # a link writes to neither side
         later = and_(journal.c.job == state.job, journal.c.id > last, ours, _same(batch))
         for row in connection.execute(select(journal).where(later).order_by(journal.c.id)).mappings():
             if row["run"] not in mine:
-                found[_subject(row)] = row["run"]
+                found[_subject(row)] = row["run"], row["version"]
     return found
 
 

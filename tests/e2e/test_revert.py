@@ -200,7 +200,34 @@ def test_what_a_later_run_wrote_again_is_taken_back_in_the_order_of_the_runs(mak
     stuck = undo(world, first)
     assert [delta.why for delta in stuck.deltas] == [f"run {second.run} wrote it again: take that back first"]
     assert planned(undo(world, second)) == [("update", "done")]
-    assert planned(undo(world, first)) == [("cancel", "conflict")], "it is as it was, but not as that run left it"
+    assert planned(undo(world, first)) == [("cancel", "done")]
+    assert [world.run().deltas for _ in range(2)] == [(), ()]
+    assert world.rows("status") == [("cancelled",)]
+
+
+def test_what_a_person_edited_between_two_runs_is_kept_when_both_are_taken_back(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    first = world.run()
+    world.sql("UPDATE appointments SET title = 'Ours', version = version + 1")
+    world.now += timedelta(hours=1)
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    second = world.run()
+    assert planned(undo(world, second)) == [("update", "done")]
+    assert planned(undo(world, first)) == [("cancel", "conflict")]
+    assert world.rows("title, status") == [("Ours", "scheduled")]
+
+
+def test_what_was_written_again_is_not_deleted_with_what_people_may_have_added_in_between(make: Make) -> None:
+    world = make(allow=("create", "update", "delete"), policy='remove = "delete"', limits='delete = "9"')
+    world.write(ANN, event("a"))
+    first = world.run()
+    world.sql("UPDATE appointments SET notes = 'Bring the keys', version = version + 1")
+    world.now += timedelta(hours=1)
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    assert planned(undo(world, world.run())) == [("update", "done")]
+    assert [delta.why for delta in undo(world, first).deltas] == [inverse.BETWEEN]
+    assert world.rows("notes") == [("Bring the keys",)]
 
 
 def test_a_link_is_no_later_write_that_could_be_taken_back_first(make: Make, say: Say) -> None:

@@ -131,6 +131,15 @@ def test_an_event_that_we_cancelled_can_not_be_restored_and_that_is_said_first(m
     assert world.shown() == []
 
 
+def test_an_event_that_we_wrote_again_since_is_not_removed_with_what_its_agent_may_have_added(make: Make) -> None:
+    world = make(sync="two-way")
+    first = booked(world)
+    move(world, SOON + timedelta(hours=3))
+    assert planned(undo(world, world.run())) == [("update", "done")]
+    assert [delta.why for delta in undo(world, first).deltas] == [inverse.BETWEEN]
+    assert starts(world) == [SOON]
+
+
 class Killed(BaseException):
     """What a SIGKILL is to a test: nothing after it runs."""
 

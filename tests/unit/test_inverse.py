@@ -200,6 +200,13 @@ def test_what_a_later_run_wrote_again_names_that_run() -> None:
     assert (delta.outcome, delta.why) == (Outcome.CONFLICT, "run 01LATER wrote it again: take that back first")
 
 
+def test_what_a_later_run_wrote_again_and_left_like_this_can_be_taken_back() -> None:
+    twice = moved(again="01LATER", latest="v2")
+    assert taken(twice, record(version="v2")).outcome is Outcome.PLANNED
+    assert taken(twice, record({**HERE, "start": "2026-11-24T14:30:00Z"}, version="v2")).outcome is Outcome.CONFLICT
+    assert taken(twice, record(version="v3")).outcome is Outcome.CONFLICT, "somebody touched it since"
+
+
 def test_without_a_version_the_fields_tell_whether_it_is_as_we_left_it() -> None:
     one = moved(version=None, is_exact=True)
     assert taken(one, record()).outcome is Outcome.PLANNED
