@@ -28,9 +28,12 @@ from reconciler.model import (
     Remedy,
     Seen,
     Side,
+    Situation,
     Span,
+    Step,
     Tier,
     Value,
+    Verdict,
     rfc3339,
 )
 
@@ -234,9 +237,17 @@ def test_what_may_not_go_to_the_calendar_does_not_keep_the_crm_from_its_part() -
 
 def test_a_private_event_is_given_its_times_and_nothing_else() -> None:
     bare = replace(SEEN, private=True, fields=BARE)
-    found = looked(replace(PAIR, seen=bare, record=held({**MOVED, "title": "Viewing"})))
+    found = looked(replace(PAIR, seen=bare, record=held({**MOVED, "title": "Viewing", "status": "tentative"})))
     assert sorted(only(found).want) == ["all_day", "end", "start"]
     assert set(only(found).was) == {"all_day", "end", "start"}
+
+
+def test_what_has_an_outcome_in_the_crm_moves_no_event_whoever_asks_for_it() -> None:
+    verdict = Verdict(Situation.CRM_CHANGED, Step.UPDATE, to_calendar=("start", "end"))
+    closed = held(MOVED, replace(RECORD, closed=True))
+    found = outlook(replace(PAIR, record=closed), verdict, CONTEXT)
+    assert (found.deltas, found.bucket) == ((), "human")
+    assert "outcome" in found.findings[0].why
 
 
 @pytest.mark.parametrize(
