@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ from reconciler.store.consents import Approval, Meant, Stored
 if TYPE_CHECKING:
     from reconciler.session import Session
     from reconciler.setup import Options, Setup
+    from reconciler.store.database import Connection
     from reconciler.store.state import State
 
 APPROVAL_PREFIX: Final = 12
@@ -95,13 +96,30 @@ def standing(setup: Setup, options: Options, this: Session) -> tuple[Given, ...]
             Given(approval, stored)
             for approval in consents.unused(connection, home, this.now - RECALLED)
             for stored in consents.find_plans(connection, home, approval.digest)
+            if _is_of(setup, stored)
         ]
+        given += _cut_short(setup, connection, home, this.now)
         if options.approve is None:
             return tuple(given)
-        stored = _named(consents.find_plans(connection, home, options.approve), options.approve)
+        found = [one for one in consents.find_plans(connection, home, options.approve) if _is_of(setup, one)]
+        stored = _named(found, options.approve)
     if any(one.plan.digest == stored.digest and one.approval.expires_at > this.now for one in given):
         return tuple(given)
     return (*given, Given(_at_once(options, stored.digest, this.now), stored))
+
+
+def _is_of(setup: Setup, stored: Stored) -> bool:
+    """Tell whether a plan is one of this job against this CRM: nobody consented to the same for another one."""
+    return plan.digest(setup.job.name, setup.reader.identity, (), stored.meant) == stored.digest
+
+
+def _cut_short(setup: Setup, connection: Connection, home: State, now: datetime) -> Iterator[Given]:
+    """Yield the consents that still stand for what the run that took them put off, or never got to."""
+    for approval, left in consents.put_off(connection, home, now):
+        for stored in consents.find_plans(connection, home, approval.digest):
+            if _is_of(setup, stored):
+                meant = {mark: one for mark, one in stored.meant.items() if left is None or mark in left}
+                yield Given(approval, replace(stored, meant=meant))
 
 
 def _at_once(options: Options, digest: str, now: datetime) -> Approval:
@@ -115,13 +133,14 @@ def weighed(given: Iterable[Given], planned: Iterable[str], now: datetime) -> We
     approved: dict[str, str] = {}
     used, told = [], []
     for one in given:
-        covered = [identity for identity in one.plan.meant if identity in identities and identity not in approved]
+        there = [identity for identity in one.plan.meant if identity in identities]
+        covered = [identity for identity in there if identity not in approved]
         if one.approval.expires_at <= now:
             told += [_expired(one)] if covered else []
             continue
         dropped = [meant.key for identity, meant in one.plan.meant.items() if identity not in identities]
         told.append(Consent(digest=one.plan.digest, by=one.approval.by, covered=len(covered), dropped=tuple(dropped)))
-        used += [one.approval] if covered else []
+        used += [one.approval] if there else []  # where two are to the same, neither is left over
         approved |= dict.fromkeys(covered, one.plan.digest)
     return Weighed(approved, tuple(used), tuple(told))
 

@@ -58,6 +58,8 @@ def execute(
 def _past(setup: Setup, this: Session) -> guard.Past:
     """Return what counts beside the plan: a day of writes, and the calendars that the job file let go of."""
     with setup.state.begin() as connection:
+        if not setup.is_dry:  # to be named again is a fact, whatever becomes of the plan
+            coverage.cover(connection, setup.state, setup.directory.calendars)
         return guard.Past(
             written=consents.written_since(connection, setup.state, this.now - DAY),
             uncovered=coverage.uncovered(connection, setup.state, setup.directory.calendars, this.now),
@@ -81,7 +83,6 @@ def _begin(setup: Setup, this: Session, given: consent.Weighed, past: guard.Past
     with setup.state.begin() as connection:
         consents.use(connection, setup.state, given.used, this.id, this.now)
         coverage.release(connection, setup.state, past.uncovered, this.now)
-        coverage.cover(connection, setup.state, setup.directory.calendars)
 
 
 def _turns(setup: Setup, this: Session, proposed: Sequence[Delta]) -> plan.Turns:

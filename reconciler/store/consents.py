@@ -13,7 +13,7 @@ from sqlalchemy import and_, delete, func, insert, select, update
 from reconciler.model import Outcome, Violation
 from reconciler.store import codec
 from reconciler.store.database import batched, upsert
-from reconciler.store.schema import approvals, journal, plans
+from reconciler.store.schema import approvals, journal, plans, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,17 +86,20 @@ def save_plan(connection: Connection, state: State, plan: Stored) -> None:
         "used_by": None,
     }
     upsert(connection, plans, [row])
-    _forget_old(connection, state, plan.made_at)
+    _forget_old(connection, state, plan)
 
 
-def _forget_old(connection: Connection, state: State, now: datetime) -> None:
+def _forget_old(connection: Connection, state: State, latest: Stored) -> None:
     """Keep the newest plans, and those that a consent stands for: a first fill that is refused all day is large."""
     stands = select(approvals.c.digest).where(
-        approvals.c.job == state.job, approvals.c.used_by.is_(None), approvals.c.expires_at > codec.epoch(now)
+        approvals.c.job == state.job,
+        approvals.c.used_by.is_(None),
+        approvals.c.expires_at > codec.epoch(latest.made_at),
     )
-    mine = and_(plans.c.job == state.job, plans.c.digest.not_in(stands))
+    others = and_(plans.c.digest.not_in(stands), plans.c.digest != latest.digest)  # a clock may be set back
+    mine = and_(plans.c.job == state.job, others)
     newest_first = select(plans.c.digest).where(mine).order_by(plans.c.made_at.desc(), plans.c.run.desc())
-    for batch in batched(connection.execute(newest_first.offset(KEPT)).scalars().all()):
+    for batch in batched(connection.execute(newest_first.offset(KEPT - 1)).scalars().all()):
         connection.execute(delete(plans).where(plans.c.job == state.job, plans.c.digest.in_(batch)))
 
 
@@ -148,6 +151,32 @@ def unused(connection: Connection, state: State, since: datetime) -> list[Approv
     return [
         _approval(row) for row in connection.execute(select(approvals).where(open_).order_by(approvals.c.id)).mappings()
     ]
+
+
+def put_off(connection: Connection, state: State, now: datetime) -> list[tuple[Approval, frozenset[str] | None]]:
+    """Return the consents that stand and that a run took without sending all of it, and the identities it never sent.
+
+    None are all of them: that run died before it had written down what it meant to send.
+    """
+    taken = and_(
+        approvals.c.job == state.job, approvals.c.used_by.is_not(None), approvals.c.expires_at > codec.epoch(now)
+    )
+    rows = connection.execute(select(approvals).where(taken).order_by(approvals.c.id)).mappings().all()
+    found = [(one, _never_sent(connection, state, one)) for one in map(_approval, rows)]
+    return [(one, left) for one, left in found if left is None or left]
+
+
+def _never_sent(connection: Connection, state: State, approval: Approval) -> frozenset[str] | None:
+    mine = and_(journal.c.run == approval.used_by, journal.c.job == state.job, journal.c.approval == approval.digest)
+    became = connection.execute(select(journal.c.idempotency_key, journal.c.status).where(mine)).all()
+    if not became and _died(connection, state, approval.used_by):
+        return None
+    return frozenset(key.rpartition(":")[2] for key, status in became if status in {Outcome.PLANNED, Outcome.DEFERRED})
+
+
+def _died(connection: Connection, state: State, run: str | None) -> bool:
+    mine = and_(runs.c.job == state.job, runs.c.id == run)
+    return connection.execute(select(runs.c.finished_at).where(mine)).scalar() is None
 
 
 def last_approvals(connection: Connection, state: State, most: int = 10) -> list[Approval]:

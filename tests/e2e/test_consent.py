@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from reconciler.errors import UsageError
 from reconciler.store import consents
 from reconciler.store.consents import Approval, Stored
 from reconciler.store.schema import approvals, calendars
+from reconciler.store.state import rebind
 from tests.e2e.world import NOW, World, event, planned
 
 ANN, BOB, CID = "ann@acme.example", "bob@acme.example", "cid@acme.example"
@@ -165,6 +167,38 @@ def test_two_consents_count_together(make: Make) -> None:
         ("Jo Office", 2, ("e0",)),
         ("Al Owner", 3, ("e0",)),
     ]
+
+
+def test_of_two_consents_to_the_same_none_is_left_over(make: Make) -> None:
+    world, digest = refused(make)
+    world.write(ANN, *many(2))
+    part = world.run().digest
+    approve(world, digest)
+    approve(world, part)
+    result = world.run()
+    assert [(one.covered, len(one.dropped)) for one in result.approvals] == [(2, 1), (0, 0)]
+    assert [row["used_by"] for row in kept(world)] == [result.run] * 2
+    assert {row["approval"] for row in world.journal()} == {digest}
+
+
+def test_a_consent_is_to_changes_of_one_crm_and_of_no_other(make: Make) -> None:
+    world, digest = refused(make)
+    approve(world, digest)
+    world.folder = Path(copytree(world.folder, world.folder / "elsewhere"))
+    with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
+        rebind(connection, setup.state, setup.reader.identity)
+    result = world.run()
+    assert (result.status, result.approvals, world.rows()) == ("refused", (), [])
+    with pytest.raises(UsageError, match="fits no stored plan"):
+        world.run(approve=digest)
+
+
+def test_a_plan_is_kept_though_the_clock_was_set_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consents, "KEPT", 1)
+    world, _ = refused(make)
+    world.now -= timedelta(hours=1)
+    world.write(ANN, *many(2))
+    assert approve(world, world.run().digest).counts == {"create": 2}
 
 
 def test_a_run_may_consent_and_apply_at_once(make: Make) -> None:
@@ -325,6 +359,17 @@ def test_a_calendar_that_is_named_again_and_dropped_again_is_asked_about_again(m
     assert released(world) == []
     world.agents, world.limits = (ANN,), 'cancel = "2"'
     assert [violation.limit for violation in world.run().violations] == ["scope"]
+
+
+def test_a_calendar_that_is_named_again_is_covered_though_that_run_was_refused(make: Make) -> None:
+    world = shrunk(make, 3, limits='cancel = "3"')
+    world.run()
+    world.agents, world.limits = (ANN, BOB), 'cancel = "2"\ncreate = "0"'
+    world.write(ANN, event("a"), event("new", NOW + timedelta(days=9)))
+    assert [violation.limit for violation in world.run().violations] == ["create", "day"]
+    world.agents = (ANN,)
+    again = world.run()
+    assert (again.exit_code, again.violations[-1].limit) == (4, "scope")
 
 
 def test_records_of_the_past_hold_no_job_file_back(make: Make) -> None:
