@@ -149,8 +149,8 @@ def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:
     frozen = {number for number, one in world.watched.items() if one.calendar.agent.state is AgentState.LEFT}
     with setup.state.begin() as connection:
         held = compare.left_behind(connection, setup.state, world.watched.keys() - frozen)
-    for number, agent, name, count in held:
-        yield groups.left_behind(agent, name, count, has_left=number in frozen)
+    for number, source, agent, name, count in held:
+        yield groups.left_behind((source, agent, name), count, has_left=number in frozen)
 
 
 def _agree(setup: Setup) -> Callable[[Sequence[Agreed]], None]:

@@ -169,11 +169,12 @@ def _events(ids: Sequence[str]) -> str:
     return f"{len(ids)} {'event' if len(ids) == 1 else 'events'} ({shown}{more})"
 
 
-def left_behind(agent: str, name: str, records: int, *, has_left: bool) -> Finding:
-    """Say that nobody watches a calendar any more whose appointments the CRM still holds."""
+def left_behind(place: tuple[str, str, str], records: int, *, has_left: bool) -> Finding:
+    """Say that nobody watches a calendar (source, agent, name) any more whose appointments the CRM still holds."""
+    _, agent, name = place
     cause = "This agent has left" if has_left else f"The job names the calendar {name} no more"
     return Finding(
-        key=finding_key(Kind.COVERAGE_GAP, f"left behind:{agent}:{name}"),
+        key=finding_key(Kind.COVERAGE_GAP, f"left behind:{':'.join(place)}"),
         kind=Kind.COVERAGE_GAP,
         severity=Severity.HIGH,
         remedy=Remedy.HUMAN,

@@ -160,7 +160,7 @@ def unequal(connection: Connection, state: State, scope: Scope, ids: Iterable[st
 def _select_pairs() -> Select[Any]:
     return select(
         links.c.calendar, links.c.event, links.c.crm_id, links.c.meeting, links.c.tier, links.c.base,
-        links.c.version, links.c.cancelled_by_us, links.c.removed_by_us,
+        links.c.version, links.c.cancelled_by_us, links.c.removed_by_us, links.c.base_digest,
         mirror.c.digest, mirror.c.meeting.label("now"), mirror.c.absence, mirror.c.payload, mirror.c.elected,
         mirror.c.from_at, mirror.c.to_at,
         records.c.presence, records.c.payload.label("record"),
@@ -181,6 +181,7 @@ def _unequal(row: Row[Any], scope: Scope) -> Unequal:
         version=row.version,
         cancelled_by_us=row.cancelled_by_us,
         removed_by_us=row.removed_by_us,
+        is_open=row.base_digest is None,
     )
     sighting = holding = None
     if row.payload is not None and row.elected:
@@ -241,18 +242,18 @@ def linked_meetings(connection: Connection, state: State, meetings: Iterable[str
     return found
 
 
-def left_behind(connection: Connection, state: State, kept: Collection[int]) -> list[tuple[int, str, str, int]]:
-    """Return (calendar, agent, name, live records) of the calendars that hold links and are not `kept`."""
+def left_behind(connection: Connection, state: State, kept: Collection[int]) -> list[tuple[int, str, str, str, int]]:
+    """Return (calendar, source, agent, name, live records) of the calendars that hold links and are not `kept`."""
     known = connection.execute(select(calendars.c.id).where(calendars.c.job == state.job)).scalars()
     joined = links.join(calendars, calendars.c.id == links.c.calendar).join(
         records, and_(records.c.job == links.c.job, records.c.crm_id == links.c.crm_id)
     )
-    query = select(calendars.c.id, calendars.c.agent, calendars.c.name, func.count()).select_from(joined)
-    found: list[tuple[int, str, str, int]] = []
+    place = (calendars.c.id, calendars.c.source, calendars.c.agent, calendars.c.name)
+    query = select(*place, func.count()).select_from(joined).group_by(*place)
+    found: list[tuple[int, str, str, str, int]] = []
     for batch in batched(number for number in known if number not in kept):  # few: the rest is not looked at
         live = and_(links.c.job == state.job, links.c.calendar.in_(batch), records.c.presence == Presence.LIVE.value)
-        rows = connection.execute(query.where(live).group_by(calendars.c.id, calendars.c.agent, calendars.c.name))
-        found += [(number, agent, name, count) for number, agent, name, count in rows]
+        found += [(row[0], row[1], row[2], row[3], row[4]) for row in connection.execute(query.where(live))]
     return found
 
 

@@ -37,3 +37,8 @@ def test_ids_of_any_length_and_content_are_shown_as_inert_text() -> None:
     assert len(why) < 800
     assert why.isprintable()
     assert "and 4 more" in why
+
+
+def test_calendars_of_one_name_in_two_sources_are_left_behind_each_for_itself() -> None:
+    places = (("google", "ann@acme.example", "primary"), ("outlook", "ann@acme.example", "primary"))
+    assert len({groups.left_behind(place, 3, has_left=True).key for place in places}) == 2
