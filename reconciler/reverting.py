@@ -79,8 +79,12 @@ def _named(setup: Setup, run: str) -> str:
 
 
 def _still_to_do(result: Result, run: str) -> list[str]:
-    """Say how what waits for consent is applied: consent counts for exactly these changes, which no other run plans."""
-    return [f"Once a person consented, `reconcile revert {run}` applies it; no other run does."] if result.asks else []
+    """Say how what waits is applied: no other run plans exactly these changes."""
+    if result.asks:
+        return [f"Once a person consented, `reconcile revert {run}` applies it; no other run does."]
+    if any(delta.outcome is Outcome.DEFERRED for delta in result.deltas):
+        return [f"What was put off waits for `reconcile revert {run}` again; no other run takes it back."]
+    return []
 
 
 def _name(finding: Finding) -> str:

@@ -16,6 +16,8 @@ from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
 from reconciler.crm_side import CrmHand
 from reconciler.errors import UsageError
+from reconciler.hand import Came
+from reconciler.model import Outcome
 from reconciler.result import Result
 from reconciler.reverting import revert
 from reconciler.run import Options
@@ -399,6 +401,42 @@ def kill_around_writes(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
         raise Killed
 
     monkeypatch.setattr(where, name, dying)
+
+
+def test_a_revert_whose_answer_was_lost_is_looked_up_and_not_undone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    world.write(ANN, event("a", NOW + timedelta(days=5)))
+    run = world.run()
+    real = CrmHand.send
+    lost = Came(outcome=Outcome.UNKNOWN, why="no answer")
+    monkeypatch.setattr(CrmHand, "send", lambda *given: real(*given) and lost)
+    assert planned(undo(world, run)) == [("update", "unknown")]
+    monkeypatch.undo()
+    for _ in range(2):
+        result = world.run()
+        assert (result.deltas, result.counts["held"]) == ((), 1)
+    assert world.rows("starts_at") == [("2026-11-24 17:00:00",)]
+
+
+def test_what_a_revert_put_off_is_taken_back_by_the_next_one_and_that_is_said(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    run = world.run()
+    monkeypatch.setattr(CrmHand, "send", lambda *_: Came(outcome=Outcome.DEFERRED, why="out of budget"))
+    taken = undo(world, run)
+    assert (planned(taken), taken.exit_code) == ([("cancel", "deferred")], 5)
+    assert (
+        taken.notes[-1] == f"What was put off waits for `reconcile revert {run.run}` again; no other run takes it back."
+    )
+    monkeypatch.undo()
+    assert (world.run().status, world.rows("status")) == ("in_sync", [("scheduled",)])
+    assert planned(undo(world, run)) == [("cancel", "done")]
 
 
 def test_a_person_may_take_a_side_of_what_was_taken_back_and_that_ends_the_hold(make: Make, say: Say) -> None:
