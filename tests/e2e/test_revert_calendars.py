@@ -164,6 +164,7 @@ def test_a_revert_killed_after_it_removed_an_event_costs_no_record(
     monkeypatch.undo()
     assert rests(world) == [(), (), ()]
     assert (world.shown(), world.rows()) == ([], before)
+    assert {finding.remedy for finding in world.run().findings} == {"hold"}, "nobody is asked about what was meant"
 
 
 @BOTH
