@@ -22,7 +22,7 @@ from reconciler.model import Action, Event, Link, Outcome, Side, Step, Tier, Tom
 from reconciler.pairing import holds
 from reconciler.sources import Claims
 from reconciler.sources.answers import PostponedError, ProviderError
-from reconciler.sources.claims import claim
+from reconciler.sources.claims import claim, claims
 from reconciler.store import codec, compare, ledger, records
 from reconciler.store import mirror as rows
 
@@ -140,8 +140,9 @@ class Claiming:
         try:
             if delta.side is Side.CRM:
                 return source.mark(watched.calendar, delta.event or "", self.patience)
-            ours = claim(self.state.name, watched.calendar, delta.crm_id or "")
-            return source.claimed(watched.calendar, ours, self.patience)
+            ours = claims(self.state.name, watched.calendar, delta.crm_id or "")
+            found = (source.claimed(watched.calendar, one, self.patience) for one in ours)
+            return next((one for one in found if one is not None), None)
         except (ProviderError, PostponedError, AccessError) as error:
             return error
 

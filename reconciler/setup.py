@@ -103,7 +103,8 @@ class Setup:
         )
 
     def _is_own(self, calendar: Calendar, crm_id: str, claimed: str) -> bool:
-        return claimed in claims.claim(self.job.name, calendar, crm_id).ids()
+        ours = claims.claims(self.job.name, calendar, crm_id)
+        return any(claimed in one.ids() for one in ours)
 
     def __enter__(self) -> Self:
         return self

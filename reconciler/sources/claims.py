@@ -53,5 +53,12 @@ class Claim:
 
 def claim(job: str, calendar: Calendar, crm_id: str) -> Claim:
     """Return what record `crm_id` of `job` claims on `calendar`; a primary calendar is named by its agent."""
-    email = calendar.agent.email
-    return Claim(job, email if calendar.name.lower() in {"primary", email} else calendar.name, crm_id)
+    return next(claims(job, calendar, crm_id))
+
+
+def claims(job: str, calendar: Calendar, crm_id: str) -> Iterator[Claim]:
+    """Yield what a record claims on a calendar, then what it claimed under each address its agent had before."""
+    agent = calendar.agent
+    own = calendar.name.lower() in {"primary", agent.email}
+    places = (agent.email, *agent.aliases) if own else (calendar.name,)
+    return (Claim(job, place, crm_id) for place in places)

@@ -18,7 +18,7 @@ from reconciler.store import codec
 from reconciler.store.schema import links, mirror
 from reconciler.store.state import watch
 from tests.e2e.google_world import ANN, BOB, READS, SOON, GoogleWorld, Make, later, making, showing, times
-from tests.e2e.world import kinds, planned
+from tests.e2e.world import World, kinds, planned
 
 LATER_THAT_DAY = SOON + timedelta(hours=4)
 TO_CALENDAR, BOTH = "crm-to-calendar", "two-way"
@@ -500,6 +500,34 @@ def test_after_the_state_was_lost_what_we_made_is_linked_again_and_nothing_is_do
     assert settled(world)
     assert sorted(event["id"] for event in world.shown()) == before
     assert len(world.rows()) == 3
+
+
+def test_after_an_agent_was_renamed_and_the_state_was_lost_nothing_is_doubled(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, job = make(policy=ALL), World.job
+    number, event = linked_pair(world)
+    new = "ann.lee@acme.example"
+    world.server.world.calendars[new] = world.calendar()  # the same one under another address
+    (world.folder / "agents.csv").write_text(f"agent,aliases\n{new},{ANN}\n")
+
+    def renamed(this: World) -> Path:
+        path = job(this)
+        path.write_text(path.read_text().replace(f'agents = ["{ANN}"]', 'agents = { file = "agents.csv" }'))
+        return path
+
+    monkeypatch.setattr(World, "job", renamed)
+    edit(world, number, agent_email=new)
+    lose_the_state(world)
+    assert world.run().deltas == ()
+    assert world.linked() == [str(number)]
+    assert settled(world)
+    assert [one["id"] for one in world.shown()] == [event]
+    world.calendar().delete(event)
+    lose_the_state(world)
+    later(world)
+    result = world.run()
+    assert (result.deltas, kinds(result)) == ((), ["missing_in_calendar"])
 
 
 def test_after_the_state_was_lost_an_event_that_the_agent_deleted_is_not_made_again(make: Make) -> None:
