@@ -559,6 +559,20 @@ def test_the_same_delta_of_the_same_run_can_not_be_intended_twice(opened: Open) 
         intend(acme, delta())
 
 
+def test_what_was_sent_or_settled_is_neither_sent_again_nor_put_off(opened: Open) -> None:
+    acme = opened()
+    intend(acme, delta("a"))
+    with acme.begin() as connection:
+        number = journal.send(connection, acme, "run", 0, delta("a"), NOW)
+        assert number is not None
+        assert journal.send(connection, acme, "run", 0, delta("a"), NOW) is None
+        journal.settle(connection, number, Outcome.DONE, "")
+        assert journal.send(connection, acme, "run", 0, delta("a"), NOW) is None
+        journal.defer(connection, acme, "run", [delta("a")])
+        (row,) = journal.history(connection, acme, "a", None)
+    assert (row["status"], row["attempts"]) == ("done", 1)
+
+
 def test_nothing_is_sent_once_a_newer_run_has_begun(opened: Open) -> None:
     acme = opened()
     intend(acme, delta())
