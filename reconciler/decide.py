@@ -100,7 +100,7 @@ def _live(pair: Pair, seen: Seen, rules: Rules) -> Verdict:
         return _cancelled_in_crm(seen, record, link, rules)
     apart = _who_moved(seen, record, link, rules.compare)
     if not apart:
-        is_known = is_base(seen, record, link, rules.compare)
+        is_known = link is not None and not link.is_open and is_base(seen, record, link, rules.compare)
         return Verdict(Situation.IN_SYNC, Step.NOTHING if is_known else Step.REFRESH_BASE)
     return _differ(apart, seen, record, rules)
 

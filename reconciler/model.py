@@ -435,6 +435,7 @@ class Link:
     one client of two). Both are None for a pair that never agreed. `version` is the record's when we last agreed on or
     wrote it: as long as it stands, nobody else touched the record. `cancelled_by_us` says that our journal wrote the
     record's cancel, `removed_by_us` that it removed the event: that the event is gone is then no evidence of anything.
+    An `is_open` one is judged in every run, until both sides were compared as they stand.
     """
 
     crm_id: str
@@ -447,6 +448,7 @@ class Link:
     version: str | None = None
     cancelled_by_us: bool = False
     removed_by_us: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ from reconciler.plan import identity
 from reconciler.recovery import GIVE_UP
 from reconciler.result import Result
 from reconciler.run import Options, Setup, run
-from reconciler.store import journal
+from reconciler.store import compare, journal
 from reconciler.store.schema import journal as journal_table
 from reconciler.store.schema import metadata
 from tests.e2e.world import NOW, TABLE, World, event
@@ -164,6 +164,28 @@ def test_an_unknown_write_that_arrived_is_found_linked_and_not_sent_again(make: 
     assert (result.deltas, result.status, statuses(world)) == ((), "in_sync", ["done"])
     assert (world.linked(), world.rows("source_key")) == (["1"], [("a",)])
     assert world.journal()[0]["crm_id"] == "1"
+
+
+class LosingUpdates(Around):
+    """Carries an update out and never learns what came of it."""
+
+    def update(self, crm_id: str, fields: Fields, *, version: str) -> Written:
+        self.writer.update(crm_id, fields, version=version)
+        return Written(Outcome.UNKNOWN, why="no answer came")
+
+
+def test_a_pair_whose_unknown_write_was_found_is_compared_once_and_agrees_from_then_on(make: Make) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    world.write(ANN, event("a", LATER))
+    world.now += timedelta(minutes=20)
+    assert run_with(world, LosingUpdates).exit_code == 5
+    result = world.run()
+    assert (result.deltas, result.status, statuses(world)) == ((), "in_sync", ["done", "done"])
+    with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
+        [weighed] = compare.weigh(connection, setup.state)
+    assert (weighed.links, weighed.clean, list(weighed.apart)) == (1, 1, [])
 
 
 def test_an_unknown_write_that_never_arrived_is_planned_anew(make: Make) -> None:

@@ -126,6 +126,10 @@ ROWS: dict[str, tuple[Seen | None, Record | None, Link | None, Expected]] = {
         seen(), record(), None,
         (Situation.IN_SYNC, (Step.REFRESH_BASE, Step.REFRESH_BASE, Step.REFRESH_BASE)),
     ),
+    "equal, agreed and never compared since": (
+        seen(), record(), replace(link(), is_open=True),
+        (Situation.IN_SYNC, (Step.REFRESH_BASE, Step.REFRESH_BASE, Step.REFRESH_BASE)),
+    ),
     "both moved to the same": (
         seen(title="Visit"), record(title="Visit"), link(),
         (Situation.IN_SYNC, (Step.REFRESH_BASE, Step.REFRESH_BASE, Step.REFRESH_BASE)),
@@ -331,6 +335,7 @@ LATER, EARLIER = NOON + timedelta(minutes=1), NOON - timedelta(minutes=1)
         (CRM2CAL, First.CALENDAR, LATER, None),
         (CRM2CAL, First.REPORT, EARLIER, None),
         (TWO_WAY, First.NEWER, LATER, None),
+        (TWO_WAY, First.NEWER, EARLIER, None),
         (TWO_WAY, First.CALENDAR, LATER, None),
     ],
 )
