@@ -324,6 +324,19 @@ def test_a_side_that_fails_five_times_in_a_row_is_left_alone_and_the_other_goes_
     assert {row["why"] for row in world.journal() if row["status"] == "deferred"} == {left[0].why}
 
 
+def test_failures_that_are_not_in_a_row_leave_nobody_alone(make: Make) -> None:
+    world = make()
+
+    class Moody(Known):
+        def send(self, delta: Delta) -> Came:
+            came = super().send(delta)
+            return came if len(self.sent) % BREAKER else replace(came, outcome=Outcome.CONFLICT)
+
+    crm = Moody("the CRM", Outcome.FAILED)
+    done = applied(world, [delta(number, Side.CRM) for number in range(3 * BREAKER)], {Side.CRM: crm})
+    assert Counter(each.outcome for each in done) == {Outcome.FAILED: 12, Outcome.CONFLICT: 3}
+
+
 def test_what_a_hand_puts_off_is_no_failure_of_it(make: Make) -> None:
     world = make()
     google = Known("Google", Outcome.DEFERRED)
