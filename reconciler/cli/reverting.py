@@ -38,8 +38,10 @@ def _told(lines: Sequence[str], common: Common) -> None:
     """Say what can't be taken back while nothing has been done yet."""
     if not lines or common.quiet:
         return
-    count = "1 write" if len(lines) == 1 else f"{len(lines)} writes"
-    screen.say(f"reconcile: {count} of that run can't be taken back and will be left as they are:")
+    left = "1 write of that run can't be taken back and stays as it is"
+    if len(lines) > 1:
+        left = f"{len(lines)} writes of that run can't be taken back and stay as they are"
+    screen.say(f"reconcile: {left}:")
     for line in lines[:SAID]:
         screen.say(f"  {line}")
     if len(lines) > SAID:

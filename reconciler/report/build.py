@@ -389,7 +389,7 @@ def _entry(finding: Finding, delta: Delta | None, result: Result, look: Look) ->
         record=_record(finding.crm_id),
         changes=tuple(_changes(fields, delta, zone)),
         why=bounded(finding.why, 300),
-        fate=_fate(finding, delta),
+        fate=_fate(finding, delta, refused=bool(result.violations)),
         matched=_MATCHED[finding.tier] if finding.tier else "",
         seen=f"{plural(sightings, 'time')} since {moment(first, zone)}" if first and sightings > 1 else "",
         key=finding.key,
@@ -444,6 +444,7 @@ _OUTCOMES: Final = {
     Outcome.FAILED: "failed, the next run tries again",
     Outcome.UNKNOWN: "outcome unknown, the next run looks it up",
 }
+_REFUSED: Final = "waits: the plan was refused, and a person has to consent"
 
 
 ADVICE: Final[Mapping[Kind, str]] = {
@@ -470,7 +471,7 @@ ADVICE: Final[Mapping[Kind, str]] = {
 }
 
 
-def _fate(finding: Finding, delta: Delta | None) -> str:
+def _fate(finding: Finding, delta: Delta | None, *, refused: bool) -> str:
     """Say what will be or was done about a finding."""
     if delta is None and finding.remedy is Remedy.HUMAN:
         return f"a person decides: {ADVICE[finding.kind]}"
@@ -478,7 +479,8 @@ def _fate(finding: Finding, delta: Delta | None) -> str:
         return _REMEDIES[finding.remedy]
     reason = f" ({bounded(delta.why)})" if delta.why and delta.outcome is not Outcome.DONE else ""
     where = " in the calendar" if delta.side is Side.CALENDAR else ""
-    return f"{delta.action}{where}: {_OUTCOMES[delta.outcome]}{reason}"
+    became = _REFUSED if refused and delta.outcome is Outcome.PLANNED else _OUTCOMES[delta.outcome]
+    return f"{delta.action}{where}: {became}{reason}"
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------

@@ -492,7 +492,7 @@ def test_what_is_not_taken_back_is_said_before_the_result(make: Make, say: Say) 
     world, run = edited(make)
     code, out, err = say(world, "revert", run, "--dry-run")
     assert (code, world.rows("status")) == (5, [("scheduled",), ("scheduled",)])
-    assert "1 write of that run can't be taken back and will be left as they are" in err
+    assert "1 write of that run can't be taken back and stays as it is" in err
     assert "CRM record 1: What run" in err
     assert f"reconcile revert {run} --job" in out
     assert "1 can be taken back, 1 can't be" in out

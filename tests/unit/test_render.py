@@ -197,6 +197,12 @@ def test_a_finding_says_whose_when_what_why_and_what_now() -> None:
         assert part in said
 
 
+def test_what_a_refused_plan_would_write_waits_for_a_person() -> None:
+    said = text(result(findings=(MOVED,), deltas=(UPDATE,), violations=(VIOLATION,)))
+    assert "what now    update: waits: the plan was refused, and a person has to consent" in said
+    assert "will be written" not in said
+
+
 def test_what_nobody_will_write_shows_both_sides() -> None:
     said = text(result(findings=(replace(PERSON, fields=MOVED.fields),)))
     assert "CRM: Tue 24 Nov 2026 09:00 CST (15:00 UTC) · calendar: Tue 24 Nov 2026 10:00 CST (16:00 UTC)" in said
