@@ -11,9 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from reconciler.hands import Hands
-from reconciler.model import Action, Delta, Kind, Remedy, Severity, Shape, Side
+from reconciler.model import Action, Calendar, Delta, Fields, Kind, Remedy, Severity, Shape, Side, rfc3339
 from reconciler.simulator.google import Fault, Harm
 from reconciler.simulator.loopback import Entry
+from reconciler.sources import Wrote
+from reconciler.sources.claims import Claim
+from reconciler.sources.google_writes import GoogleWriter
 from reconciler.store import codec
 from reconciler.store.schema import links, mirror
 from reconciler.store.state import watch
@@ -420,6 +423,26 @@ def test_what_policy_does_not_allow_is_held_and_shown_and_nothing_is_looked_up_f
     assert (world.shown(), world.asked()) == ([], 1)
 
 
+def test_nothing_is_made_for_an_agent_of_whom_a_calendar_was_not_read(make: Make) -> None:
+    world = make(agents=(ANN, BOB))
+    (world.folder / "agents.csv").write_text(f"agent,calendar\n{ANN},{ANN}\n{ANN},{BOB}\n")
+    world.sources = (world.sources or "").replace(f'["{ANN}", "{BOB}"]', '{ file = "agents.csv" }')
+    booked(world)
+    assert (world.run().deltas, world.shown()) == ((), [])  # it may be in the one that is not shared
+    world.calendar(BOB).share(ANN, "writer")
+    later(world, days=1)
+    assert planned(world.run()) == [("create", "done")]
+    assert (len(world.shown()), world.shown(BOB)) == (1, [])
+
+
+def test_with_one_agent_asked_for_nothing_is_made_for_another(make: Make) -> None:
+    world = make(agents=(ANN, BOB))
+    booked(world)
+    booked(world, agent_email=BOB)
+    assert [delta.agent for delta in world.run(only=frozenset({ANN})).deltas] == [ANN]
+    assert (len(world.shown()), world.shown(BOB)) == (1, [])
+
+
 # ---- people and we at the same time ---------------------------------------------------------------------------------
 
 
@@ -440,6 +463,27 @@ def test_what_the_agent_edits_between_decision_and_write_is_a_conflict_and_neith
     assert [delta.outcome for delta in result.deltas] == ["conflict"]
     assert [start_of(shown) for shown in world.shown()] == [LATER_THAT_DAY]
     assert world.rows(next(iter(values))) == [(next(iter(values.values())),)]
+
+
+def test_a_calendar_that_keeps_another_hour_than_it_was_given_fails_and_nothing_is_agreed_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    real = GoogleWriter.create
+
+    def astray(self: GoogleWriter, calendar: Calendar, claim: Claim, fields: Fields) -> Wrote:
+        return real(self, calendar, claim, {**fields, "start": rfc3339(SOON - timedelta(hours=1))})
+
+    monkeypatch.setattr(GoogleWriter, "create", astray)
+    booked(world)
+    [delta] = world.run().deltas
+    assert (delta.outcome, delta.why) == ("failed", "Google accepted the write but kept another start")
+    assert world.linked() == []
+    monkeypatch.undo()
+    later(world)
+    result = world.run()
+    assert (result.deltas, kinds(result)) == ((), ["reschedule_not_propagated"])
+    assert len(world.shown()) == 1
 
 
 def test_a_version_that_changed_alone_is_kept_and_is_no_change(make: Make) -> None:

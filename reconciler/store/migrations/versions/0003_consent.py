@@ -14,8 +14,7 @@ def upgrade() -> None:
     _add_tables()
     op.execute("DELETE FROM plans")  # kept without their keys: what still waits is printed, and stored, by the next run
     op.add_column("calendars", sa.Column("released_at", sa.BigInteger(), nullable=True))
-    removed = sa.Column("removed_by_us", sa.Boolean(), server_default=sa.false(), nullable=False)
-    op.add_column("links", removed)
+    op.add_column("links", sa.Column("removed_by_us", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("journal", sa.Column("calendar", sa.Integer(), nullable=True))
     op.add_column("journal", sa.Column("version", sa.Text(), nullable=True))
     op.add_column("journal", sa.Column("approval", sa.Text(), nullable=True))
