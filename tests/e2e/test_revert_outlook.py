@@ -13,7 +13,7 @@ import pytest
 from reconciler import inverse
 from reconciler.model import Delta
 from reconciler.result import Result
-from reconciler.reverting import revert
+from reconciler.reverting import UNCONFIRMED, revert
 from reconciler.run import Options
 from reconciler.simulator.graph import Fault, Harm
 from tests.e2e.microsoft_world import CID, MicrosoftWorld, microsoft_world, times
@@ -124,6 +124,21 @@ def test_an_event_that_its_agent_changed_since_is_kept(make: Make) -> None:
     world.run()
     assert [delta.why for delta in undo(world, run).deltas] == [inverse.CHANGED]
     assert starts(world) == [SOON + timedelta(hours=6)]
+
+
+def test_what_is_not_confirmed_yet_is_not_taken_back(make: Make) -> None:
+    world = make()
+    first = booked(world)
+    move(world, SOON + timedelta(hours=3))
+
+    def blind() -> None:
+        world.server.faults.add(Fault(method="GET", kind="calendar", what=Harm.DROP_BEFORE))
+
+    world.server.faults.add(Fault(method="PATCH", kind="calendar", what=Harm.DROP_AFTER, times=1, meanwhile=blind))
+    assert planned(world.run()) == [("update", "unknown")]
+    taken = undo(world, first)
+    assert [(delta.outcome, delta.why) for delta in taken.deltas] == [("conflict", UNCONFIRMED)]
+    assert starts(world) == [SOON + timedelta(hours=3)]
 
 
 def test_an_answer_that_is_lost_after_an_event_was_taken_back_costs_no_record(make: Make) -> None:
