@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from reconciler.simulator.loopback import Entry
 from reconciler.sources import Wrote
 from reconciler.sources.claims import Claim
 from reconciler.sources.google_writes import GoogleWriter
-from reconciler.store import codec
+from reconciler.store import codec, compare, ledger
+from reconciler.store.compare import Scope
 from reconciler.store.schema import links, mirror
 from reconciler.store.state import watch
 from tests.e2e.google_world import ANN, BOB, READS, SOON, GoogleWorld, Make, later, making, showing, times
@@ -486,6 +488,50 @@ def test_a_calendar_that_keeps_another_hour_than_it_was_given_fails_and_nothing_
     assert len(world.shown()) == 1
 
 
+def test_a_removal_nobody_confirmed_is_not_taken_for_done_because_nothing_is_shown(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make(sync=TO_CALENDAR)
+    number, _ = linked_pair(world)
+    edit(world, number, status="cancelled")
+
+    def unreachable() -> None:
+        world.server.faults.add(Fault(method="GET", kind="calendar", what=Harm.DROP_BEFORE))
+
+    lost = Fault(method="DELETE", kind="calendar", what=Harm.DROP_BEFORE, times=1, meanwhile=unreachable)
+    world.server.faults.add(lost)
+    assert planned(world.run()) == [("cancel", "unknown")]
+    world.server.faults.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(GoogleWriter, "find", lambda *_: None)  # as where the calendar is not shared any more
+        later(world)
+        assert world.run().deltas == ()
+        assert [row["status"] for row in world.journal()][-1] == "unknown"
+    later(world)
+    assert planned(world.run()) == [("cancel", "done")]
+    assert world.shown() == []
+
+
+def test_a_change_nobody_confirmed_and_that_is_not_there_is_not_taken_for_done(make: Make) -> None:
+    world = make()
+    number, event = linked_pair(world)
+    edit(world, number, **span(SOON + timedelta(hours=2)))
+
+    def unreachable() -> None:
+        world.server.faults.add(Fault(method="GET", kind="calendar", what=Harm.DROP_BEFORE))
+
+    lost = Fault(method="PUT", kind="calendar", what=Harm.DROP_BEFORE, times=1, meanwhile=unreachable)
+    world.server.faults.add(lost)
+    assert planned(world.run()) == [("update", "unknown")]
+    world.server.faults.clear()
+    change(world, event, **times(LATER_THAT_DAY))  # the agent's, who sees nothing of ours
+    result = world.run()
+    assert (result.deltas, kinds(result)) == ((), ["conflict"])
+    assert [row["status"] for row in world.journal()][-1] == "failed"
+    assert start_of(world.shown()[0]) == LATER_THAT_DAY
+    assert world.rows("starts_at") == [(spelled(SOON + timedelta(hours=2)),)]
+
+
 def test_a_version_that_changed_alone_is_kept_and_is_no_change(make: Make) -> None:
     world = make()
     number, event = linked_pair(world)
@@ -598,6 +644,24 @@ def test_after_the_state_was_lost_both_sides_that_differ_are_left_to_a_person(ma
     assert (result.deltas, kinds(result)) == ((), ["reschedule_not_propagated"])
     assert [finding.tier for finding in result.findings] == ["claim"]
     assert (start_of(world.shown()[0]), len(world.shown())) == (SOON, 1)
+
+
+def test_an_event_that_belongs_to_another_record_by_now_is_not_linked_to_the_one_it_was_made_for(make: Make) -> None:
+    world = make(allow=("create",))
+    linked_pair(world)
+    world.insert(None, LATER_THAT_DAY, contact_email="amy@mail.example", status="completed")
+    world.run()
+    with world.setup() as setup, setup.state.begin() as connection:
+        scope = Scope(setup.window(world.now), frozenset())
+        known = compare.one_link(connection, setup.state, scope, crm_id="1")
+        assert known is not None
+        ledger.drop_links(connection, setup.state, ["1"])
+        ledger.save_links(connection, setup.state, [(replace(known.link, crm_id="2"), None, None)])
+    later(world)
+    result = world.run()
+    assert [delta.action for delta in result.deltas if delta.action is Action.CREATE] == []
+    assert any("belongs to another record by now" in finding.why for finding in result.findings)
+    assert (world.linked(), len(world.shown())) == (["2"], 1)
 
 
 def test_when_claims_can_not_be_looked_up_nothing_is_created_and_the_next_run_does_it(make: Make) -> None:
