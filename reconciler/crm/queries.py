@@ -127,6 +127,15 @@ def identified(table: TableMap, names: Sequence[str], name: str, values: Sequenc
     return rows(table, names).where(table.column(name).in_([raw(value) for value in values]))
 
 
+def one(table: TableMap, names: Sequence[str], name: str, *, lock: bool) -> Select[Any]:
+    """Select, and lock if asked to, the rows whose column `name` holds what is bound as `wanted`."""
+    wanted = sa.bindparam("wanted", type_=sa.types.NullType())
+    query = rows(table, names).where(table.column(name).in_([wanted])).order_by(table.column("id"))
+    if not lock:
+        return query
+    return query.with_for_update(of=table.table if table.dialect == "postgresql" else None)
+
+
 def duplicated(table: TableMap) -> Select[Any]:
     """Select the ids that more than one row has."""
     column = table.column("id")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
@@ -59,6 +60,8 @@ class SqlWriter:
         self._url = engines.parse_url(spec.write_url or spec.url, "crm.write_url" if spec.write_url else "crm.url")
         self._engine = engines.writer(self._url)
         self._opened: tuple[TableMap, Codec] | None = None
+        # made once each: to make a query takes longer than to ask it
+        self._one = cache(lambda name, lock: queries.one(self._table, self._codec.names, name, lock=lock))
 
     # ---- the seam
 
@@ -349,10 +352,7 @@ class SqlWriter:
         cells = queries.cells([value], self._table.columns[name])
         if not cells:
             return []
-        query = queries.identified(self._table, self._codec.names, name, cells)
-        if lock:
-            query = query.with_for_update(of=self._table.table if self._table.dialect == "postgresql" else None)
-        rows = [tuple(row) for row in connection.execute(query.order_by(self._table.column("id")))]
+        rows = [tuple(row) for row in connection.execute(self._one(name, lock), {"wanted": cells[0]})]
         pairs = [(row, self._codec.record(row)) for row in rows]
         return [(row, record) for row, record in pairs if (record.id if name == "id" else record.key) == value]
 

@@ -24,7 +24,7 @@ from reconciler.store.schema import jobs, journal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, RowMapping, Select
+    from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select
 
     from reconciler.store.state import State
 
@@ -117,15 +117,21 @@ def send(connection: Connection, state: State, run: str, epoch: int, delta: Delt
 
     The epoch can't rise before this transaction ends: the run that raises it finds the row.
     """
-    newest = select(jobs.c.epoch).where(jobs.c.id == state.job).with_for_update(read=True)
-    if connection.execute(newest).scalar_one() != epoch:
+    if connection.execute(_NEWEST, {"number": state.job}).scalar_one() != epoch:
         return None
-    mine = and_(journal.c.idempotency_key == _idempotency_key(state, run, delta), journal.c.status == Outcome.PLANNED)
-    sent = {"status": SENT, "attempts": journal.c.attempts + 1, "at": codec.epoch(now)}
-    number: int | None = connection.execute(
-        update(journal).where(mine).values(sent).returning(journal.c.id)
-    ).scalar_one_or_none()
+    now_sent = {"mark": _idempotency_key(state, run, delta), "now": codec.epoch(now)}
+    number: int | None = connection.execute(_SENT, now_sent).scalar_one_or_none()
     return number
+
+
+# Made once: a write is a handful of statements, and to make them anew takes longer than to run them.
+_NEWEST: Final = select(jobs.c.epoch).where(jobs.c.id == bindparam("number")).with_for_update(read=True)
+_SENT: Final = (
+    update(journal)
+    .where(journal.c.idempotency_key == bindparam("mark"), journal.c.status == Outcome.PLANNED)
+    .values(status=SENT, attempts=journal.c.attempts + 1, at=bindparam("now"))
+    .returning(journal.c.id)
+)
 
 
 # ---- after -----------------------------------------------------------------------------------------------------------
@@ -142,9 +148,25 @@ def settle(
     version: str | None = None,
 ) -> None:
     """Write down what became of an intent, and which version what it wrote has since."""
-    known = {"crm_id": crm_id, "event": event, "version": version}
-    values = {"status": outcome, "why": why or None} | {name: value for name, value in known.items() if value}
-    connection.execute(update(journal).where(journal.c.id == number).values(values))
+    known = {"known_crm_id": crm_id or None, "known_event": event or None, "known_version": version or None}
+    connection.execute(_SETTLED, {"number": number, "outcome": outcome, "because": why or None} | known)
+
+
+def _or_as_it_was(column: Column[Any]) -> ColumnElement[Any]:
+    return func.coalesce(bindparam(f"known_{column.name}", type_=column.type), column)
+
+
+_SETTLED: Final = (
+    update(journal)
+    .where(journal.c.id == bindparam("number"))
+    .values(
+        {
+            "status": bindparam("outcome"),
+            "why": bindparam("because"),
+            **{name: _or_as_it_was(journal.c[name]) for name in ("crm_id", "event", "version")},
+        }
+    )
+)
 
 
 def defer(connection: Connection, state: State, run: str, deltas: Iterable[Delta]) -> None:

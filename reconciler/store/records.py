@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, exists, false, func, select, true, update
+from sqlalchemy import and_, bindparam, delete, exists, false, func, select, true, update
 
 from reconciler.model import Presence, Record
 from reconciler.normalise import digest, key_digest
@@ -195,9 +195,19 @@ def _row(state: State, record: Record, compare: tuple[str, ...], chunk: str) -> 
 
 
 def _mark_linked(connection: Connection, state: State, ids: Sequence[str]) -> None:
-    link = exists().where(links.c.job == records.c.job, links.c.crm_id == records.c.crm_id)
-    mine = and_(records.c.job == state.job, records.c.crm_id.in_(ids), records.c.linked == false())
-    connection.execute(update(records).where(mine, link).values(linked=True))
+    connection.execute(_MARK_LINKED, {"mine": state.job, "ids": ids})
+
+
+_MARK_LINKED: Final = (
+    update(records)
+    .where(
+        records.c.job == bindparam("mine"),
+        records.c.crm_id.in_(bindparam("ids", expanding=True)),
+        records.c.linked == false(),
+        exists().where(links.c.job == records.c.job, links.c.crm_id == records.c.crm_id),
+    )
+    .values(linked=True)
+)
 
 
 def ids(connection: Connection, state: State) -> list[str]:
