@@ -13,6 +13,10 @@ from sqlalchemy import select
 
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
+from reconciler.hand import Came
+from reconciler.link_side import LinkHand
+from reconciler.model import Delta, Link, Tier
+from reconciler.store import ledger
 from reconciler.store.schema import holds
 from tests.e2e.google_world import SOON, GoogleWorld, later, making, times
 from tests.e2e.world import NOW, World, event, kinds, planned
@@ -480,6 +484,35 @@ def test_what_a_person_accepted_as_it_is_is_not_linked_with_what_is_suggested(ma
     code, said = say(world, "link", "--suggested")
     assert (code, [one["key"] for one in said["deltas"]]) == (0, ["a"])
     assert world.linked() == ["1"]
+
+
+def test_what_has_not_settled_yet_is_not_linked_with_what_is_suggested(make: Make, say: Say) -> None:
+    world = make()
+    world.write(ANN, event("a", modified="20261122T165500Z"))
+    world.insert("zap-1")
+    assert say(world, "link", "--suggested")[1]["deltas"] == []
+    world.now += timedelta(hours=1)
+    assert say(world, "link", "--suggested")[0] == 0
+    assert world.linked() == ["1"]
+
+
+def test_a_record_that_has_another_event_by_now_is_not_linked(
+    make: Make, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    world.write(ANN, event("a"))
+    world.insert("zap-1")
+    real = LinkHand.send
+
+    def beaten(self: LinkHand, delta: Delta) -> Came:
+        with world.setup() as setup, setup.state.begin() as connection:
+            other = Link("1", delta.calendar_id or 0, "other", "other", Tier.KEY)
+            ledger.save_links(connection, setup.state, [(other, None, None)])
+        return real(self, delta)
+
+    monkeypatch.setattr(LinkHand, "send", beaten)
+    code, said = say(world, "link", "--suggested")
+    assert (code, [one["outcome"] for one in said["deltas"]]) == (5, ["conflict"])
 
 
 @pytest.mark.parametrize("words", [("link", "--suggested"), ("resolve", "--kind", "ambiguous", "--take", "crm")])
