@@ -11,7 +11,7 @@ from shutil import copytree
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from reconciler import consent
 from reconciler.cli import entry
@@ -19,7 +19,7 @@ from reconciler.cli.world import World as CliWorld
 from reconciler.errors import UsageError
 from reconciler.store import consents
 from reconciler.store.consents import Approval, Stored
-from reconciler.store.schema import approvals, calendars
+from reconciler.store.schema import approvals, calendars, journal
 from reconciler.store.state import rebind
 from tests.e2e.world import NOW, World, event, planned
 
@@ -191,6 +191,34 @@ def test_a_consent_is_to_changes_of_one_crm_and_of_no_other(make: Make) -> None:
     assert (result.status, result.approvals, world.rows()) == ("refused", (), [])
     with pytest.raises(UsageError, match="fits no stored plan"):
         world.run(approve=digest)
+
+
+def test_another_job_of_the_same_state_has_plans_consents_and_a_day_of_its_own(make: Make) -> None:
+    world, digest = refused(make)
+    approve(world, digest)
+    world.run()
+    with world.setup(dry_run=True) as setup:
+        with setup.state.begin() as connection:
+            connection.execute(update(approvals).values(used_by=None))
+            connection.execute(update(journal).values(approval=None))
+        seen = []
+        for state in (setup.state, replace(setup.state, job=setup.state.job + 1)):
+            with state.begin() as connection:
+                found = consents.find_plans(connection, state, digest)
+                standing = consents.unused(connection, state, NOW)
+                seen.append((len(found), len(standing), consents.written_since(connection, state, NOW)))
+    assert seen == [(1, 1, {"create": 3}), (0, 0, {})]
+
+
+def test_a_dry_run_through_other_glasses_knows_of_consents_and_can_be_consented_to(make: Make) -> None:
+    world, digest = refused(make)
+    world.section = '[window]\nfuture = "70d"\n'
+    assert approve(world, world.dry().digest).digest == digest
+    assert [one.covered for one in world.dry().approvals] == [3]
+    world.write(ANN, *many(5))
+    looked = world.dry()
+    assert looked.exit_code == 4
+    assert approve(world, looked.digest).counts == {"create": 5}
 
 
 def test_a_plan_is_kept_though_the_clock_was_set_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,6 +419,19 @@ def test_agents_who_are_marked_as_left_are_frozen_and_not_lost(make: Make) -> No
     result = world.run()
     assert (result.violations, result.exit_code, released(world)) == ((), 0, [])
     assert [(one.kind.value, one.agent) for one in result.findings] == [("coverage_gap", BOB)]
+
+
+def test_an_agent_with_a_new_address_is_not_let_go_of(make: Make) -> None:
+    world = make(agents=(ANN,), limits='cancel = "0"\ncreate = "9"')
+    people = world.folder / "people.csv"
+    world.sources = '[[source]]\nkind = "ics"\nagents = { file = "people.csv" }\n'
+    people.write_text(f"agent,calendar,aliases\n{ANN},ann.ics,\n{BOB},bob.ics,\n")
+    world.write(ANN, event("a"))
+    world.write(BOB, *many(4))
+    world.run()
+    people.write_text(f"agent,calendar,aliases\n{ANN},ann.ics,\nrob@acme.example,bob.ics,{BOB}\n")
+    assert "scope" not in {violation.limit for violation in world.run().violations}
+    assert released(world) == []
 
 
 def test_looking_at_one_agent_only_lets_go_of_nobody(make: Make) -> None:

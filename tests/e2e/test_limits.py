@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from reconciler import consent
 from reconciler.model import Delta, Outcome
 from reconciler.result import Result
-from reconciler.store.consents import Approval
+from reconciler.store.consents import Approval, written_since
+from reconciler.store.schema import journal
 from tests.e2e.world import CLIENT, NOW, World, event
 
 CANCELLED = "STATUS:CANCELLED\r\n"
@@ -226,3 +228,15 @@ def test_what_a_person_consented_to_leaves_the_day_its_room(tmp_path: Path) -> N
     world.now += HOUR
     world.write(ann, *diary(ann, 12, extra=CANCELLED), *diary(ann, 20)[12:])
     assert (world.run().exit_code, world.live()) == (4, 9)
+
+
+@pytest.mark.parametrize("status", ["sent", "unknown"])
+def test_what_nobody_confirmed_counts_against_the_day_as_if_it_were_written(tmp_path: Path, status: str) -> None:
+    [ann] = people(1)
+    world = Office(tmp_path, agents=(ann,), limits='create = "2"\nday = 1')
+    world.write(ann, *diary(ann, 2))
+    world.run()
+    with world.setup() as setup, setup.state.begin() as connection:
+        connection.execute(update(journal).values(status=status))
+        counted = written_since(connection, setup.state, NOW - DAY)
+    assert counted == {"create": 2}
