@@ -18,7 +18,8 @@ from reconciler.crm.writes import SqlWriter
 from reconciler.crm_side import CrmHand
 from reconciler.errors import CrmUnreachableError
 from reconciler.hand import Came, Hand
-from reconciler.judgement import Proposal
+from reconciler.hands import Hands
+from reconciler.judgement import Proposal, Unknown
 from reconciler.model import (
     Action,
     Delta,
@@ -34,7 +35,7 @@ from reconciler.model import (
     Verdict,
 )
 from reconciler.plan import identity
-from reconciler.recovery import GIVE_UP
+from reconciler.recovery import GIVE_UP, recover
 from reconciler.result import Result
 from reconciler.run import Options, Setup, run
 from reconciler.store import compare, journal
@@ -250,6 +251,41 @@ def test_what_can_not_be_looked_up_is_held_and_everything_else_goes_on(
     world.write(ANN, event("a", world.now + timedelta(days=1)))
     later = world.run()
     assert ("a", "done") in [(delta.event, delta.outcome.value) for delta in later.deltas], "nothing is held for ever"
+
+
+def open_intent(**known: Any) -> journal.Intent:
+    given = {"action": Action.UPDATE, "side": Side.CRM, "crm_id": None, "event": None, "calendar": None, **known}
+    return journal.Intent(number=1, run="r", key="a", agent=None, at=NOW, **given)
+
+
+def test_what_stays_unknown_is_known_by_its_record_and_by_its_event(make: Make) -> None:
+    class Blind(Known):
+        def look(self, _intent: journal.Intent) -> Came:
+            return Came(outcome=Outcome.UNKNOWN, why="busy")
+
+    blind: Any = Blind("Google", Outcome.UNKNOWN)
+    intents = [open_intent(crm_id="17"), open_intent(event="e", calendar=3)]
+    with make().setup() as setup:
+        unknown = recover(setup.state, intents, lambda _: blind, NOW)
+    assert unknown == Unknown(records=frozenset({"17"}), events=frozenset({(3, "e")}))
+
+
+def test_a_record_that_has_the_key_of_a_lost_one_is_not_what_was_written(make: Make) -> None:
+    world = make()
+    number = world.insert("a")
+    after: Fields = {"start": "2026-11-24T17:00:00Z"}
+    with world.setup() as setup:
+        assert setup.writers is not None
+        with Hands(setup, setup.writers, setup.window(NOW), lambda: 60.0) as hands:
+            looked = [
+                hands.of(one).look(one).outcome
+                for one in (
+                    open_intent(crm_id=str(number), after=after),
+                    open_intent(crm_id=str(number + 1), after=after),
+                    open_intent(action=Action.CREATE, after=after),
+                )
+            ]
+    assert looked == [Outcome.DONE, Outcome.FAILED, Outcome.DONE]
 
 
 def test_a_crm_that_can_not_be_reached_for_a_look_up_blinds_the_run(
