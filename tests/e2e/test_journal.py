@@ -189,6 +189,27 @@ def test_a_pair_whose_unknown_write_was_found_is_compared_once_and_agrees_from_t
     assert (weighed.links, weighed.clean, list(weighed.apart)) == (1, 1, [])
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_lost_edit_of_a_title_alone_counts_as_written_only_where_it_was(make: Make, *, arrives: bool) -> None:
+    class LosingTitles(Around):
+        def update(self, crm_id: str, fields: Fields, *, version: str) -> Written:
+            if arrives:
+                self.writer.update(crm_id, fields, version=version)
+            return Written(Outcome.UNKNOWN, why="no answer came")
+
+    world = make(policy='compare = ["start", "end", "title"]')
+    world.write(ANN, event("a"))
+    world.run()
+    title = "Second showing, by the lake: " + "mind the dog, " * 4
+    world.write(ANN, event("a", title=title))
+    world.now += timedelta(minutes=20)
+    assert run_with(world, LosingTitles).exit_code == 5
+    result = world.run()
+    assert outcomes(result) == ([] if arrives else [("update", "done")])
+    assert world.rows("title")[0][0].startswith("Second showing")
+    assert world.run().deltas == ()
+
+
 def test_an_unknown_write_that_never_arrived_is_planned_anew(make: Make) -> None:
     world = make()
     world.write(ANN, event("a"))
@@ -251,6 +272,25 @@ def test_what_can_not_be_looked_up_is_held_and_everything_else_goes_on(
     world.write(ANN, event("a", world.now + timedelta(days=1)))
     later = world.run()
     assert ("a", "done") in [(delta.event, delta.outcome.value) for delta in later.deltas], "nothing is held for ever"
+
+
+def test_a_cancel_that_was_looked_up_is_known_as_ours_when_the_event_comes_back(make: Make) -> None:
+    class LosingCancels(Around):
+        def cancel(self, crm_id: str, *, version: str) -> Written:
+            self.writer.cancel(crm_id, version=version)
+            return Written(Outcome.UNKNOWN, why="no answer came")
+
+    world = make()
+    world.write(ANN, event("a"))
+    world.run()
+    world.now += timedelta(minutes=20)
+    world.write(ANN, event("a", extra="STATUS:CANCELLED\r\n", modified="20261122T170500Z"))
+    run_with(world, LosingCancels)
+    world.run()
+    assert (statuses(world), world.rows("status")) == (["done", "done"], [("cancelled",)])
+    world.now += timedelta(hours=1)
+    world.write(ANN, event("a", modified="20261122T173000Z"))
+    assert outcomes(world.run()) == [("update", "done")], "who would not know would call it a false cancel"
 
 
 def open_intent(**known: Any) -> journal.Intent:
