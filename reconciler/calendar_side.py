@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler import normalise
 from reconciler.agreement import agreed
 from reconciler.errors import AccessError
-from reconciler.hand import Came
+from reconciler.hand import Came, is_untouched
 from reconciler.model import (
     WRITABLE,
     Absence,
@@ -205,7 +205,7 @@ class CalendarHand:
                 return _was_written(intent, None)
             case (Action.CREATE, Event() as event):
                 return _was_written(intent, event)
-            case (Action.UPDATE, Event() as event) if not _other(self._row(event, watched), intent.after):
+            case (Action.UPDATE, Event() as event) if _is_written(intent, self._row(event, watched)):
                 return _was_written(intent, event)
             case _:
                 why = "looked up after an interruption: it had not been written, or was changed since"
@@ -253,6 +253,10 @@ def _was_written(intent: Intent, event: Event | None) -> Came:
         event=event.id if event else intent.event,
         version=event.etag if event else None,
     )
+
+
+def _is_written(intent: Intent, row: Seen) -> bool:
+    return not _other(row, intent.after) and not is_untouched(intent, row.fields)
 
 
 def _other(row: Seen, want: Fields) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler import normalise
 from reconciler.agreement import agreed
 from reconciler.crm import Written
-from reconciler.hand import Came
+from reconciler.hand import Came, is_untouched
 from reconciler.model import Action, Link, Outcome, Presence, Tier
 from reconciler.sources.answers import PostponedError
 from reconciler.store import compare, ledger, records
@@ -195,7 +195,9 @@ def _was_written(intent: Intent, record: Record | None) -> bool:
         case Action.CREATE | Action.UPDATE | Action.LINK:
             hard = [name for name in intent.after if name not in _SOFT]
             live = record is not None and presence is Presence.LIVE
-            return live and record is not None and all(_holds(record, name, intent.after) for name in hard)
+            if record is None or not live or (intent.action is Action.UPDATE and is_untouched(intent, record.fields)):
+                return False
+            return all(_holds(record, name, intent.after) for name in hard)
 
 
 def _holds(record: Record, name: str, meant: Fields) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler import normalise
 from reconciler.model import Event, Outcome, Record
 
 if TYPE_CHECKING:
     from reconciler.judgement import Proposal
-    from reconciler.model import Delta
+    from reconciler.model import Delta, Fields
     from reconciler.store.database import Connection
     from reconciler.store.journal import Intent
 
@@ -34,6 +35,15 @@ class Came:
     crm_id: str | None = None
     event: str | None = None
     version: str | None = None
+
+
+def is_untouched(intent: Intent, now: Fields) -> bool:
+    """Tell whether a side still says something that an update was to change: it was not carried out then.
+
+    Titles and locations may be kept in a spelling of one's own, so that what was meant does not tell it by itself.
+    """
+    changed = [name for name, value in intent.after.items() if not normalise.same(name, intent.before.get(name), value)]
+    return any(normalise.same(name, intent.before.get(name), now.get(name)) for name in changed)
 
 
 class Hand(Protocol):
