@@ -165,9 +165,14 @@ def rest(world: GoogleWorld) -> Result:
 
 
 def standing(world: GoogleWorld) -> tuple[Any, ...]:
-    """Return all that the future depends on: the calendars, the CRM, and what both are known to have agreed on."""
+    """Return all that the future depends on: the calendars, the CRM, and what both are known to have agreed on.
+
+    Under which version of the record that was is left out: where a person has to decide, a write that was looked up
+    leaves the one before it.
+    """
     events = {agent: sorted(map(_told, world.shown(agent)), key=lambda one: str(one[0])) for agent in world.agents}
-    return events, *left(world)
+    rows, agreed_on = left(world)
+    return events, rows, [(*pair[:2], *pair[3:]) for pair in agreed_on]
 
 
 def _told(event: Resource) -> tuple[Any, ...]:
