@@ -93,7 +93,7 @@ def is_live(seen: Seen) -> bool:
 def _live(pair: Pair, seen: Seen, rules: Rules) -> Verdict:
     record, link = pair.record, pair.link
     if record is None or record.presence is Presence.ABSENT:
-        return _absent_in_crm(pair, rules)
+        return _absent_in_crm(pair, seen, rules)
     if record.problem:
         return QUARANTINED
     if record.presence is Presence.CANCELLED:
@@ -217,8 +217,20 @@ def _cancelled_in_crm(seen: Seen, record: Record, link: Link | None, rules: Rule
         return _reopened(seen, record, link, rules)
     reason = "cancelled in the CRM, alive in the calendar"
     if rules.direction is Direction.CRM_TO_CALENDAR:
-        return Verdict(Situation.FALSE_CANCEL, Step.REMOVE, Side.CALENDAR, reason=reason)
+        return _edited_there(seen, link, rules, reason) or Verdict(
+            Situation.FALSE_CANCEL, Step.REMOVE, Side.CALENDAR, reason=reason
+        )
     return Verdict(Situation.FALSE_CANCEL, Step.FINDING, reason=reason)
+
+
+def _edited_there(seen: Seen, link: Link | None, rules: Rules, gone: str) -> Verdict | None:
+    """Return the conflict of an event that its agent edited and that is to be removed; None where nobody edited it."""
+    base = link.base if link else None
+    edited = tuple(name for name in rules.compare if base and name in base and seen.fields.get(name) != base[name])
+    if not edited:
+        return None
+    reason = f"{gone}; {', '.join(edited)} edited in the calendar"
+    return Verdict(Situation.REMOVED_AND_EDITED, Step.CONFLICT, conflicts=edited, reason=reason)
 
 
 def _reopened(seen: Seen, record: Record, link: Link, rules: Rules) -> Verdict:
@@ -238,7 +250,7 @@ def _reopened(seen: Seen, record: Record, link: Link, rules: Rules) -> Verdict:
     )
 
 
-def _absent_in_crm(pair: Pair, rules: Rules) -> Verdict:
+def _absent_in_crm(pair: Pair, seen: Seen, rules: Rules) -> Verdict:
     if pair.link is None:
         step = Step.FINDING if rules.direction is Direction.CRM_TO_CALENDAR else Step.CREATE
         side = Side.CRM if step is Step.CREATE else None
@@ -248,7 +260,10 @@ def _absent_in_crm(pair: Pair, rules: Rules) -> Verdict:
     if pair.record is None and not pair.is_gone:  # a snapshot that lacks it is no evidence
         reason = "the CRM does not show its record any more; that alone is no evidence"
         return Verdict(Situation.REMOVED_FROM_CRM, Step.FINDING, reason=reason)
-    return Verdict(Situation.REMOVED_FROM_CRM, Step.REMOVE, Side.CALENDAR, reason="the record was removed from the CRM")
+    reason = "the record was removed from the CRM"
+    return _edited_there(seen, pair.link, rules, reason) or Verdict(
+        Situation.REMOVED_FROM_CRM, Step.REMOVE, Side.CALENDAR, reason=reason
+    )
 
 
 # ---- not alive in the calendar --------------------------------------------------------------------------------------

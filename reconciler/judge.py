@@ -175,7 +175,9 @@ def _recreated(
 
 def _has_lost_record(one: Judged) -> bool:
     """Tell whether an event is there and judged, and the record that its link leads to is not."""
-    return one.event and one.verdict.situation is Situation.REMOVED_FROM_CRM
+    record, lost = one.pair.record, {Situation.REMOVED_FROM_CRM, Situation.REMOVED_AND_EDITED}
+    is_lost = record is None or record.presence is Presence.ABSENT
+    return one.event and is_lost and one.verdict.situation in lost
 
 
 def _linked_anew(one: Judged, by_key: Mapping[str, list[Candidate]], world: World, agreement: Agreement) -> Judged:

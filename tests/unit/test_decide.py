@@ -205,6 +205,16 @@ def test_each_row_of_the_table_holds_in_each_direction(row: str, direction: Dire
     assert (verdict.situation, verdict.step) == (situation, steps[[C2C, CRM2CAL, TWO_WAY].index(direction)])
 
 
+@pytest.mark.parametrize(
+    ("presence", "direction"),
+    [(Presence.ABSENT, CRM2CAL), (Presence.ABSENT, TWO_WAY), (Presence.CANCELLED, CRM2CAL)],
+)
+def test_an_event_that_its_agent_edited_is_not_removed_for_its_record(presence: Presence, direction: Direction) -> None:
+    verdict = judged(seen(title="Visit"), record(presence), link(), direction)
+    assert (verdict.situation, verdict.step) == (Situation.REMOVED_AND_EDITED, Step.CONFLICT)
+    assert verdict.conflicts == ("title",)
+
+
 @pytest.mark.parametrize("absence", GONE)
 def test_every_evidence_removes_the_record(absence: Absence) -> None:
     verdict = judged(seen(absence), record(), link())

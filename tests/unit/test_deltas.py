@@ -196,7 +196,9 @@ PEOPLE: dict[str, tuple[Pair, str]] = {
         "it has ended",
     ),
     "over and cancelled": (
-        replace(PAIR, seen=OVER, record=replace(RECORD, presence=Presence.CANCELLED)), "it has ended",
+        replace(PAIR, seen=OVER, record=replace(RECORD, presence=Presence.CANCELLED),
+                link=replace(LINK, base={**AGREED, **ENDED}, base_crm={**AGREED, **ENDED})),
+        "it has ended",
     ),
     "of who left": (replace(VIEWING, calendar=replace(HOME, agent=LEFT)), "this agent has left"),
     "homeless": (
