@@ -125,6 +125,8 @@ def weigh(draws: Sequence[Draw], known: Mapping[str, Level], want: int, now: flo
     if empty:
         return Drawn(0, empty.bucket.scope, _wait(empty, levels)), _begun_again(levels, known)
     granted = min(want, *(offer for offer, _ in offers))
+    if not granted:
+        return Drawn(0), {}  # it was only asked whether there is some
     return Drawn(granted), {scope: (held - granted, at) for scope, (held, at) in levels.items()}
 
 

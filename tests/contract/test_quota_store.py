@@ -223,6 +223,15 @@ def test_a_rest_is_known_to_every_process_names_nobody_and_ends(opened: Open) ->
     assert not any("ann" in scope for scope in scopes(opened()))
 
 
+def test_asking_whether_an_agent_rests_leaves_nothing_that_a_clock_set_back_would_take_for_a_rest(opened: Open) -> None:
+    def quota_at(seconds: float) -> Quota:
+        return Quota("google", Budget(), opened(), clock=lambda: NOW + seconds)
+
+    assert quota_at(8 * 3600).rests("ann@acme.example", 3600) == 0
+    assert scopes(opened()) == set()
+    assert quota_at(0).rests("ann@acme.example", 3600) == 0
+
+
 def test_buckets_of_agents_that_are_full_again_are_dropped(opened: Open) -> None:
     engine = opened()
     ledger = Shared(engine, "google")
