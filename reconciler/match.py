@@ -53,12 +53,14 @@ def _claim_to_speak(copy: Copy) -> tuple[bool, bool, bool, bool, bool, str, int,
 class Candidates:
     """The records that may belong to an event: by its keys, and by agent, client and time.
 
-    `spoken_for` names those that another event is linked to already.
+    `spoken_for` names those that another event is linked to already. `keyless` says that the CRM keeps no keys: then
+    records of one agent at one time that name no client can't be told apart, and none is entered beside another.
     """
 
     by_key: Sequence[Record] = ()
     natural: Sequence[Record] = ()
     spoken_for: frozenset[str] = frozenset()
+    keyless: bool = False
 
 
 def match(pair: Pair, candidates: Candidates) -> Pair:
@@ -77,7 +79,11 @@ def match(pair: Pair, candidates: Candidates) -> Pair:
         if record.fields.get("agent") != seen.fields.get("agent") or record.id in candidates.spoken_for:
             return _ambiguous(pair, keyed)
         return replace(pair, record=record, tier=Tier.KEY if record.key == seen.keys[0] else Tier.UID)
-    nearby = {record.id: record for record in candidates.natural if is_natural(seen, record)}
+    nearby = {
+        record.id: record
+        for record in candidates.natural
+        if is_natural(seen, record) or (candidates.keyless and is_nameless(seen, record))
+    }
     return _ambiguous(pair, nearby, Tier.NATURAL) if nearby else pair
 
 
@@ -97,6 +103,14 @@ def is_natural(seen: Seen, record: Record) -> bool:
     if not isinstance(theirs, tuple) or not isinstance(ours, tuple) or not set(theirs) & set(ours):
         return False
     return _starts_near(seen.fields.get("start"), record.fields.get("start"))
+
+
+def is_nameless(seen: Seen, record: Record) -> bool:
+    """Tell whether agent and time are all that a record and an event have to be told by, and are the same."""
+    if record.presence is not Presence.LIVE or record.fields.get("agent") != seen.fields.get("agent"):
+        return False
+    named = record.fields.get("contact") or ("contact" in record.fields and seen.fields.get("contact"))
+    return not named and _starts_near(seen.fields.get("start"), record.fields.get("start"))
 
 
 def _starts_near(one: Value, other: Value) -> bool:

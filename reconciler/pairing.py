@@ -167,7 +167,8 @@ def judged_event(
     keyed = [one for key in seen.keys for one in by_key.get(key, ()) if _may_be_theirs(one.record, seen, world)]
     natural = _natural(connection, state, seen, owners, world) if not keyed and seen.absence is None else []
     spoken_for = frozenset(one.record.id for one in keyed if one.linked)
-    pair = match.match(pair, Candidates([one.record for one in keyed], natural, spoken_for))
+    keyless = "key" not in world.context.mapped
+    pair = match.match(pair, Candidates([one.record for one in keyed], natural, spoken_for, keyless=keyless))
     if seen.absence is not None and pair.record is None:
         return None
     pair = replace(pair, holds=(*pair.holds, *holds(pair, world)))
@@ -208,7 +209,7 @@ def _may_be_theirs(record: Record, seen: Seen, world: World) -> bool:
 def _natural(connection: Connection, state: State, seen: Seen, owners: frozenset[str], world: World) -> list[Record]:
     """Return records of its agent near an event; without keys to tell them apart, those of other events too."""
     agent, has_keys = seen.fields.get("agent"), "key" in world.context.mapped
-    if not isinstance(agent, str) or (has_keys and agent not in owners) or not seen.fields.get("contact"):
+    if not isinstance(agent, str) or (has_keys and (agent not in owners or not seen.fields.get("contact"))):
         return []
     start = codec.epoch(seen.span.starts_at)
     return records.near(connection, state, agent, start, match.NATURAL_SECONDS, linked_too=not has_keys)

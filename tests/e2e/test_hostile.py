@@ -641,6 +641,17 @@ def test_two_events_that_look_alike_do_not_take_one_record_from_each_other(make:
         assert (result.deltas, kinds(result), len(world.rows())) == ((), ["ambiguous", "double_booked_agent"], 1)
 
 
+def test_two_events_that_only_their_agent_and_time_tell_are_a_question_and_not_a_conflict_in_every_run(
+    make: Make,
+) -> None:
+    world = make(unmapped=("key", "contact"), policy='compare = ["start", "end", "all_day", "status"]')
+    world.write(ANN, event("a"), event("b"))
+    world.run()
+    for _ in range(2):
+        result = world.run()
+        assert (result.deltas, kinds(result), len(world.rows())) == ((), ["ambiguous", "double_booked_agent"], 1)
+
+
 def _without_key(path: Path) -> Path:
     path.write_text(path.read_text().replace('key = "source_key"\n', ""))
     return path

@@ -349,3 +349,16 @@ def test_a_copy_of_a_colleagues_meeting_goes_on_but_does_not_inherit() -> None:
 )
 def test_what_has_a_record_or_may_have_another_or_is_gone_itself_does_not_go_on(pair: Pair) -> None:
     assert not goes_on(pair, gone(), PEOPLE)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [((), ()), (None, ()), (None, (ZOE,))])
+def test_a_crm_without_keys_is_given_no_second_record_that_nothing_tells_apart(
+    theirs: tuple[str, ...] | None, ours: tuple[str, ...]
+) -> None:
+    here = seen(contact=ours)
+    there = record() if theirs is None else record(contact=theirs)
+    if theirs is None:
+        there = replace(there, fields={name: value for name, value in there.fields.items() if name != "contact"})
+    found = match(alone(here), Candidates(natural=[there], keyless=True))
+    assert (found.candidates, found.tier) == (("17",), Tier.NATURAL)
+    assert match(alone(here), Candidates(natural=[there])).candidates == ()
