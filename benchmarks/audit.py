@@ -27,12 +27,12 @@ def watch(took: measure.Took) -> None:
     judge.judge = partial(_timed, took, "compare", judge.judge)
 
 
-def _timed(took: measure.Took, name: str, work: Callable[..., Any], *args: Any, **named: Any) -> Any:  # noqa: ANN401
+def _timed(took: measure.Took, name: str, work: Callable[..., Any], *args: Any, **named: Any) -> Any:  # noqa: ANN401  # as the timed one
     with measure.timed(took, name):
         return work(*args, **named)
 
 
-def _stepped(took: measure.Took, name: str, work: Callable[..., Any], *args: Any) -> Iterator[Any]:  # noqa: ANN401
+def _stepped(took: measure.Took, name: str, work: Callable[..., Any], *args: Any) -> Iterator[Any]:  # noqa: ANN401  # as the timed one
     with measure.timed(took, name):
         yield from work(*args)
 

@@ -70,7 +70,7 @@ def stored(folder: Path) -> None:
             connection.execute(f"CREATE TABLE {name} (key TEXT PRIMARY KEY, digest BLOB) WITHOUT ROWID")
             columns = ", ".join(FIELDS)
             connection.execute(
-                f"INSERT INTO {name} SELECT source_key, digest({columns}) FROM {name}_side.appointments ORDER BY 1"  # noqa: S608
+                f"INSERT INTO {name} SELECT source_key, digest({columns}) FROM {name}_side.appointments ORDER BY 1"  # noqa: S608  # ours
             )
     took: measure.Took = {}
     with closing(sqlite3.connect(path)) as connection:
