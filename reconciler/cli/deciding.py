@@ -11,7 +11,7 @@ from reconciler.cli import ending, logs, running, screen
 from reconciler.cli.world import load_job
 from reconciler.errors import Problem, UsageError
 from reconciler.model import Kind, Outcome, Side
-from reconciler.report.build import crm_gap
+from reconciler.report.run import crm_gap
 from reconciler.report.words import bounded, plural
 from reconciler.selecting import Filter
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.cli.world import Call, Named
     from reconciler.judgement import Rulings
-    from reconciler.report.build import Look
+    from reconciler.report.look import Look
     from reconciler.resolving import Tally
     from reconciler.result import Result
     from reconciler.setup import Setup

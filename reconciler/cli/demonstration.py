@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call
     from reconciler.config import Job
     from reconciler.model import Finding
-    from reconciler.report.build import Look
+    from reconciler.report.look import Look
     from reconciler.result import Result
     from reconciler.simulator.hosted import Hosted
 
@@ -150,8 +150,8 @@ def _run(call: Call, job: Job, now: datetime, *, dry_run: bool) -> tuple[Result,
 
 
 def _report(play: Play) -> str:
-    from reconciler.report.build import build
     from reconciler.report.render import plain
+    from reconciler.report.run import build
 
     parts = zip(STEPS, play.acts, strict=True)
     return "\n".join(f"==== {step.upper()} ====\n\n{plain(build(act.result, act.look))}" for step, act in parts)

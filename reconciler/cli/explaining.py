@@ -13,7 +13,7 @@ from reconciler.errors import UsageError
 from reconciler.findings import inert
 from reconciler.model import Delta, Finding, Kind, Outcome, Remedy, Side, Situation
 from reconciler.report import mask
-from reconciler.report.build import ADVICE
+from reconciler.report.finding import ADVICE
 from reconciler.report.words import bounded, moment, plural, spoken
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call
     from reconciler.explain import Explanation
     from reconciler.model import Fields, Value
-    from reconciler.report.build import Look
+    from reconciler.report.look import Look
     from reconciler.setup import Setup
 
 

@@ -12,7 +12,7 @@ from reconciler.errors import LockedError, Problem, UsageError
 
 if TYPE_CHECKING:
     from reconciler.cli.world import Call, Common
-    from reconciler.report.build import Look
+    from reconciler.report.look import Look
     from reconciler.result import Result
     from reconciler.setup import Options, Setup
 
@@ -107,7 +107,7 @@ def addresses(setup: Setup) -> frozenset[str]:
 
 def look_of(setup: Setup, word: str) -> Look:
     """Return how people are shown results of this job."""
-    from reconciler.report.build import Look
+    from reconciler.report.look import Look
 
     job = setup.job
     words = {name: str(getattr(job.limits, name)) for name in ("create", "update", "cancel", "delete", "agent_cancel")}

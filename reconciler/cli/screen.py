@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.cli.world import Common
-    from reconciler.report.build import Look
+    from reconciler.report.look import Look
     from reconciler.result import Result
 
 Progress = Callable[[int, int], None]
@@ -76,7 +76,7 @@ def write_result(result: Result, look: Look, common: Common, templates: Path) ->
     if common.format is Format.JSON:
         write_json(result.to_json())
         return
-    from reconciler.report.build import build
+    from reconciler.report.run import build
 
     report = build(result, look)
     if common.quiet:

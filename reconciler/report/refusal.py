@@ -14,7 +14,7 @@ from reconciler.report.words import bounded, moment, plural, zone_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.report.build import Look
+    from reconciler.report.look import Look
     from reconciler.result import Result
 
 PREFIX: Final = 12

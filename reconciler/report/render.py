@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.report.build import Mood
+from reconciler.report.look import Mood
 from reconciler.report.words import bounded
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from reconciler.report.build import Blind, Entry, Group, Next, Report, Step
+    from reconciler.report.finding import Entry
+    from reconciler.report.look import Next
+    from reconciler.report.run import Blind, Group, RunReport, Step
 
 TEMPLATE: Final = "run.txt.j2"
 FOLDER: Final = "reports"
@@ -39,7 +41,7 @@ _SEVERITIES: Final = {"critical": "bold red", "high": "red", "medium": "yellow",
 # ---- plain text -----------------------------------------------------------------------------------------------------
 
 
-def plain(report: Report, own: Path | None = None) -> str:
+def plain(report: RunReport, own: Path | None = None) -> str:
     """Return the report as text, by the template in `own` (a brokerage's folder) if there is one, else by ours.
 
     A template of theirs that fails costs its looks, not the report: the run is over and has to be told.
@@ -56,7 +58,7 @@ def plain(report: Report, own: Path | None = None) -> str:
     return _filled((shipped(FOLDER) / TEMPLATE).read_text("utf-8"), report) + note
 
 
-def _filled(template: str, report: Report) -> str:
+def _filled(template: str, report: RunReport) -> str:
     from jinja2.sandbox import SandboxedEnvironment
 
     sandbox = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
@@ -82,7 +84,7 @@ def console(stream: TextIO) -> Console:
     return Console(file=stream, markup=False, emoji=False, highlight=False, soft_wrap=False, width=width)
 
 
-def show(report: Report, target: Console) -> None:
+def show(report: RunReport, target: Console) -> None:
     """Print the report with tables."""
     from rich.text import Text
 
@@ -98,7 +100,7 @@ def show(report: Report, target: Console) -> None:
     _show_following(report.following, target)
 
 
-def _body(report: Report) -> Iterable[RenderableType]:
+def _body(report: RunReport) -> Iterable[RenderableType]:
     if report.blind:
         yield _unseen(report.blind)
     yield _counts(report)
@@ -115,7 +117,7 @@ def _unseen(blind: Iterable[Blind]) -> RenderableType:
     return table
 
 
-def _counts(report: Report) -> RenderableType:
+def _counts(report: RunReport) -> RenderableType:
     from rich.console import Group as Together
     from rich.text import Text
 

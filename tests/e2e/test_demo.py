@@ -28,7 +28,7 @@ from reconciler.cli import demonstration, entry
 from reconciler.cli.world import Call, Common, World
 from reconciler.config import Job
 from reconciler.model import Finding, Kind, Mode, Outcome
-from reconciler.report.build import Look
+from reconciler.report.look import Look
 from reconciler.result import Result
 from reconciler.simulator import brokerage, office
 from reconciler.simulator.brokerage import Expected

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.report.build import Look, Mood, build
+from reconciler.report.look import Look, Mood
+from reconciler.report.run import build
 from reconciler.result import Result
 from reconciler.simulator.google_calendars import Row
 from tests.e2e import google_world

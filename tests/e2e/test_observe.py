@@ -31,9 +31,10 @@ from reconciler.model import (
     Unobserved,
     Window,
 )
-from reconciler.report.build import Look, build
+from reconciler.report.look import Look
 from reconciler.report.mask import masked
 from reconciler.report.render import plain
+from reconciler.report.run import build
 from reconciler.result import CalendarSeen, Result
 from reconciler.run import Options, run
 from reconciler.sources import PullRequest

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from reconciler.model import Remedy
-from reconciler.report.build import Look, build
+from reconciler.report.look import Look
+from reconciler.report.run import build
 from reconciler.result import Result
 from tests.e2e.world import NOW, World, event, kinds, planned, stamp
 

@@ -51,6 +51,10 @@ WORLDLY_CALLS = {"open", "input", "print", "eval", "exec", "__import__", "breakp
 WORLDLY_METHODS = {"now", "today", "utcnow", "uuid1", "uuid4", "urandom", "getenv", "read_text", "write_text"}
 
 
+# Of the report all is pure but what fills templates, makes tables and sends.
+WORLDLY_REPORTS = {"report.render", "report.tables", "report.mail", "report.webhook"}
+
+
 def layers() -> list[set[str]]:
     """Read the layers from pyproject.toml, highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -70,9 +74,9 @@ def modules() -> dict[str, Path]:
 
 def is_pure(name: str) -> bool:
     effects = next(number for number, layer in enumerate(layers()) if "store" in layer)
-    return name in {"report.build", "report.refusal", "report.words"} or any(
-        name.split(".", maxsplit=1)[0] in layer for layer in layers()[effects + 1 :]
-    )
+    if name.startswith("report."):
+        return name not in WORLDLY_REPORTS
+    return any(name.split(".", maxsplit=1)[0] in layer for layer in layers()[effects + 1 :])
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

@@ -31,7 +31,9 @@ from reconciler.model import (
     Window,
 )
 from reconciler.report import mask, render, words
-from reconciler.report.build import ADVICE, Look, Mood, build, mood_of
+from reconciler.report.finding import ADVICE
+from reconciler.report.look import Look, Mood
+from reconciler.report.run import build, mood_of
 from reconciler.result import CalendarSeen, Result, Sum
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model import (
     Action,
-    Change,
     Delta,
     Finding,
     Kind,
@@ -21,86 +19,18 @@ from reconciler.model import (
     Remedy,
     Severity,
     Side,
-    Tier,
     rfc3339,
 )
+from reconciler.report.finding import Entry, entry, record
+from reconciler.report.look import Look, Mood, Next
 from reconciler.report.refusal import PREFIX, asked, consents, refusal, these
-from reconciler.report.words import bounded, canonical, moment, plural, spoken, zone_of
+from reconciler.report.words import bounded, canonical, moment, plural
 from reconciler.result import BUCKETS, CalendarSeen, Result, failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from zoneinfo import ZoneInfo
-
-MOST: Final = 50
-"""Findings of one kind, and deltas, that are listed; the JSON has all of them."""
-
 
 _TITLES: Final = {Side.CRM: "CHANGES TO THE CRM", Side.CALENDAR: "CHANGES TO CALENDARS"}
-
-
-class Mood(StrEnum):
-    """What a report means for whoever reads it."""
-
-    SAFE = "SAFE"
-    NEEDS_YOU = "NEEDS YOU"
-    BLIND = "BLIND"
-    REFUSED = "REFUSED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How people want to see it: what the job is called in commands, in which zones, and what each limit says.
-
-    `zones` are the agents' own; `report` is `[report].title`; `most` bounds each list. `command` is what was asked for
-    where that was no plain run: its words, as they are typed again.
-    """
-
-    job: str
-    command: str = ""
-    zone: str = "UTC"
-    zones: Mapping[str, str] = field(default_factory=dict)
-    limits: Mapping[str, str] = field(default_factory=dict)
-    title: str | None = None
-    most: int = MOST
-
-    def zone_for(self, agent: str | None) -> ZoneInfo:
-        """Return the zone in which times of `agent` are shown."""
-        return zone_of(self.zones.get(agent or "") or self.zone)
-
-    @property
-    def again(self) -> str:
-        """Return what to type to have the same done once more."""
-        return f"reconcile {self.command} --job {self.job}" if self.command else f"reconcile run {self.job}"
-
-    @property
-    def dry(self) -> str:
-        """Return what to type to see what that would do."""
-        return f"{self.again} --dry-run" if self.command else f"reconcile --dry-run {self.job}"
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """One field of a finding, and what is said of it: a value to write, a change, or what each side has."""
-
-    name: str
-    said: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One finding as it is read: whose, when, which record, what differs, why, what becomes of it."""
-
-    kind: str
-    agent: str
-    when: str
-    record: str
-    changes: tuple[Changed, ...]
-    why: str
-    fate: str
-    matched: str
-    seen: str
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +64,8 @@ class Step:
     side: str = "crm"
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
-    """A command that is worth typing now, and what for."""
-
-    purpose: str
-    command: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class RunReport:
     """All that is shown of one run, in the order in which it is read."""
 
     mood: Mood
@@ -174,10 +96,10 @@ class Report:
         return self.mood is not Mood.SAFE
 
 
-def build(result: Result, look: Look) -> Report:
+def build(result: Result, look: Look) -> RunReport:
     """Return what people are shown of `result`."""
     mood = mood_of(result)
-    return Report(
+    return RunReport(
         mood=mood,
         headline=f"{mood} {bounded(result.job)}: {_headline(result, mood)}",
         subtitle=_subtitle(result, look),
@@ -355,7 +277,7 @@ def _groups(result: Result, look: Look) -> Iterable[Group]:
             continue
         listed, unlisted = _first_of_each_kind(chosen, look)
         yield Group(
-            severity, tuple(_entry(finding, deltas.get(finding.key), result, look) for finding in listed), unlisted
+            severity, tuple(_told(finding, deltas.get(finding.key), result, look) for finding in listed), unlisted
         )
 
 
@@ -378,109 +300,9 @@ def _is_accepted(finding: Finding) -> bool:
     return finding.remedy is Remedy.NONE and finding.kind is not Kind.COVERAGE_GAP
 
 
-def _entry(finding: Finding, delta: Delta | None, result: Result, look: Look) -> Entry:
-    zone = look.zone_for(finding.agent)
-    fields = finding.fields or (delta.fields if delta else {})
-    first, sightings = result.sightings.get(finding.key, (None, 1))
-    return Entry(
-        kind=finding.kind.value,
-        agent=bounded(finding.agent or ""),
-        when=canonical(finding.start, zone) if finding.start else "",
-        record=_record(finding.crm_id),
-        changes=tuple(_changes(fields, delta, zone)),
-        why=bounded(finding.why, 300),
-        fate=_fate(finding, delta, refused=bool(result.violations)),
-        matched=_MATCHED[finding.tier] if finding.tier else "",
-        seen=f"{plural(sightings, 'time')} since {moment(first, zone)}" if first and sightings > 1 else "",
-        key=finding.key,
-    )
-
-
-def _changes(fields: Mapping[str, Change], delta: Delta | None, zone: ZoneInfo) -> Iterable[Changed]:
-    """Say what would be or was written, or, where nothing is, what each side has."""
-    creates = delta is not None and delta.action is Action.CREATE
-    for name in sorted(fields, key=_place):
-        before, after = fields[name]
-        if before == after or (creates and (name in _UNSURPRISING or not after)):
-            continue
-        was, becomes = spoken(name, before, zone), spoken(name, after, zone)
-        is_written = delta is not None and delta.action is not Action.LINK
-        pair = f"{was} → {becomes}" if is_written else f"CRM: {was} · calendar: {becomes}"
-        yield Changed(name.replace("_", " "), becomes if creates else pair)
-
-
-def _place(name: str) -> tuple[int, str]:
-    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
-
-
-_ORDER: Final = ("title", "start", "end", "all_day", "agent", "contact", "participants", "location", "status")
-_UNSURPRISING: Final = frozenset({"agent", "status"})
-"""What a new record has anyway: its agent is named with the finding."""
-
-
-def _record(crm_id: str | None) -> str:
-    return f"record {bounded(crm_id, 60)}" if crm_id else ""
-
-
-_MATCHED: Final = {
-    Tier.LINK: "by the link of an earlier run",
-    Tier.KEY: "by source key",
-    Tier.UID: "by iCalUID",
-    Tier.CLAIM: "by the claim that we left in the event",
-    Tier.NATURAL: "by agent, client and time: a suggestion only",
-}
-_REMEDIES: Final = {
-    Remedy.FIX: "is put right by a run that may write",
-    Remedy.HOLD: "waits; nothing to do",
-    Remedy.NONE: "nothing: it is known",
-}
-_OUTCOMES: Final = {
-    Outcome.PLANNED: "will be written by a run",
-    Outcome.DONE: "done",
-    Outcome.ALREADY: "was done already",
-    Outcome.DEFERRED: "deferred to the next run",
-    Outcome.HELD: "held back",
-    Outcome.CONFLICT: "not written: somebody edited it meanwhile",
-    Outcome.FAILED: "failed, the next run tries again",
-    Outcome.UNKNOWN: "outcome unknown, the next run looks it up",
-}
-_REFUSED: Final = "waits: the plan was refused, and a person has to consent"
-
-
-ADVICE: Final[Mapping[Kind, str]] = {
-    Kind.MISSING_IN_CRM: "enter it in the CRM if it is an appointment",
-    Kind.RESCHEDULE_NOT_PROPAGATED: "put right the side that is wrong",
-    Kind.TZ_SHIFT: "find what writes these records in the wrong zone, then correct them",
-    Kind.ALL_DAY_OFF_BY_ONE: "put right the side that is wrong",
-    Kind.WRONG_OWNER: "give the record its agent back, or move the event",
-    Kind.CONTACT_MISSING: "fill the contact in, or take the client off the event",
-    Kind.WRONG_CONTACT: "put right the side that names the wrong client",
-    Kind.FIELD_DRIFT: "put right the side that is wrong",
-    Kind.CANCEL_NOT_PROPAGATED: "cancel the record if the appointment is off",
-    Kind.ORPHAN_IN_CRM: "ask the agent, and cancel the record if the appointment is off",
-    Kind.STALE_SERIES: "cancel the records of the old rule, if the agent says so",
-    Kind.REMOVED_BY_HAND: "cancel the event, or bring the record back",
-    Kind.MISSING_IN_CALENDAR: "put it into the calendar, or cancel the record",
-    Kind.FALSE_CANCEL: "cancel the event, or set the record back",
-    Kind.CONFLICT: "settle which side is right, and change the other",
-    Kind.DUPLICATE_IN_CRM: "merge the records: either may carry notes",
-    Kind.DOUBLE_BOOKED_AGENT: "ask the agent to move one",
-    Kind.AMBIGUOUS: "say which record it is: `link --suggested`, `resolve`, or the source key in its key column",
-    Kind.QUARANTINED: "repair the entry where it was made",
-    Kind.COVERAGE_GAP: "repair the access; nothing is concluded from what was not seen",
-}
-
-
-def _fate(finding: Finding, delta: Delta | None, *, refused: bool) -> str:
-    """Say what will be or was done about a finding."""
-    if delta is None and finding.remedy is Remedy.HUMAN:
-        return f"a person decides: {ADVICE[finding.kind]}"
-    if delta is None:
-        return _REMEDIES[finding.remedy]
-    reason = f" ({bounded(delta.why)})" if delta.why and delta.outcome is not Outcome.DONE else ""
-    where = " in the calendar" if delta.side is Side.CALENDAR else ""
-    became = _REFUSED if refused and delta.outcome is Outcome.PLANNED else _OUTCOMES[delta.outcome]
-    return f"{delta.action}{where}: {became}{reason}"
+def _told(finding: Finding, delta: Delta | None, result: Result, look: Look) -> Entry:
+    seen = result.sightings.get(finding.key, (None, 1))
+    return entry(finding, delta, seen, look.zone_for(finding.agent), refused=bool(result.violations))
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------
@@ -495,11 +317,11 @@ def _step(delta: Delta, look: Look) -> Step:
 
 def _subject(delta: Delta) -> str:
     """Name what is written: a record, or the event of one."""
-    record = _record(delta.crm_id)
+    name = record(delta.crm_id)
     if delta.side is Side.CRM:
-        return record or "new record"
+        return name or "new record"
     event = "new event for" if delta.action is Action.CREATE else "event of"
-    return f"{event} {record}" if record else event.rpartition(" ")[0]
+    return f"{event} {name}" if name else event.rpartition(" ")[0]
 
 
 def _unlisted_steps(result: Result, look: Look) -> str:
