@@ -626,7 +626,13 @@ WRITABLE = frozenset({"start", "end", "all_day", "title", "location", "status"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A discrepancy for a person: a stable key, what differs (before, after) and one sentence why."""
+    """A discrepancy for a person: a stable key, what differs (before, after) and one sentence why.
+
+    `has` is what each side held then, of what is compared; a side that held nothing is not in it. `changed` is when the
+    side that moved last did so, where it says so. `clues` are short words by which findings of one cause know each
+    other: `origin:zapier`, `scheduler:calendly`, `shift:-21600`, `pending`. `calendar` stands for the event's calendar
+    in the state.
+    """
 
     key: str
     kind: Kind
@@ -640,6 +646,10 @@ class Finding:
     start: str | None = None
     tier: Tier | None = None
     sides: bytes = b""  # how both sides stand: what a person accepts, and until when that holds
+    has: Mapping[Side, Fields] = field(default_factory=dict)
+    changed: datetime | None = None
+    clues: tuple[str, ...] = ()
+    calendar: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

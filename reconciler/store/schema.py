@@ -38,6 +38,7 @@ jobs = Table(
     Column("whole_at", BigInteger),  # when the CRM was last read whole, and when it was last read at all
     Column("read_at", BigInteger),
     Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("watched_since", BigInteger),  # the end of the first run: what changed before it was no delay of ours
 )
 
 runs = Table(
@@ -52,6 +53,9 @@ runs = Table(
     Column("digest", Text),
     Column("counts", Text),
     Column("epoch", Integer, nullable=False),
+    Column("command", Text, nullable=False, server_default="run"),  # run, revert, resolve or link
+    Column("why", Text),  # of a run that ended with a sentence: a provider refused the whole program
+    Column("result", Text),  # its result as JSON, but for deltas, findings and calendars, which have their own tables
 )
 
 calendars = Table(
@@ -71,6 +75,7 @@ calendars = Table(
     Column("quarantined", Text),
     Column("next_try", BigInteger),  # before then, trying again makes no sense
     Column("pending", Text),  # ids that are still to be looked up
+    Column("heard_at", BigInteger),  # when the latest booking was made that reached the CRM without us
     Column("released_at", BigInteger),  # since when the job file may leave it out, links and all
     UniqueConstraint("job", "source", "agent", "name"),
 )
@@ -268,6 +273,8 @@ journal = Table(
     Column("calendar", Integer),  # where the event lies that was written, or that the record follows
     Column("version", Text),  # what was written has it since: as long as it stands, nobody touched it
     Column("approval", Text),  # digest of the plan a person consented to; such writes count against no limit
+    Column("finding", Text),  # key and kind of the finding that it puts right
+    Column("kind", Text),
 )
 Index("journal_record", journal.c.crm_id, journal.c.at, journal.c.job)
 Index("journal_open", journal.c.status, journal.c.job)
@@ -334,4 +341,47 @@ findings = Table(
     Column("accepted_at", BigInteger),
     Column("accepted_by", Text),
     Column("accepted_why", Text),
+    Column("calendar", Integer),  # where its event lies
+    Column("outcome", Text),  # what became of its delta in the run that saw it last, where it had one
+)
+Index("findings_resolved", findings.c.resolved_at, findings.c.job)
+
+days = Table(
+    "days",
+    metadata,
+    Column("day", Text, primary_key=True),  # a date in the report's time zone: what trends are drawn from
+    Column("job", Integer, primary_key=True),
+    Column("office", Text, primary_key=True),  # empty for agents without one, and for what concerns no agent
+    Column("runs", Integer, nullable=False, server_default="0"),  # of the whole job, in the row without an office
+    Column("refused", Integer, nullable=False, server_default="0"),
+    Column("calendars", Integer, nullable=False, server_default="0"),  # asked for, and observed, summed over runs
+    Column("observed", Integer, nullable=False, server_default="0"),
+    Column("found", Integer, nullable=False, server_default="0"),  # findings first seen
+    Column("fixed", Integer, nullable=False, server_default="0"),  # writes of ours
+    Column("resolved", Integer, nullable=False, server_default="0"),
+    Column("open", Integer, nullable=False, server_default="0"),  # after the last run of the day
+    Column("delayed", Integer, nullable=False, server_default="0"),  # findings of which the delay is known
+    Column("delay", Integer, nullable=False, server_default="0"),  # seconds from change to first sighting, summed
+    Column("longest", Integer, nullable=False, server_default="0"),
+    Column("kinds", Text, nullable=False, server_default="{}"),  # found, by kind
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", Integer, nullable=False),
+    Column("channel", Text, nullable=False),  # who is told: a digest of the route, so that no address is kept
+    Column("name", Text, nullable=False),  # how `status` calls it
+    Column("kind", Text, nullable=False),  # report or urgent
+    Column("digest", Text, nullable=False),  # what is told: a second claim of it is refused
+    Column("message_id", Text, nullable=False),
+    Column("since_at", BigInteger, nullable=False),
+    Column("until_at", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),  # claimed, sent, refused or unconfirmed
+    Column("claimed_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="1"),
+    Column("why", Text),
+    UniqueConstraint("job", "channel", "kind", "digest"),
 )
