@@ -90,7 +90,7 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """How one calendar of the job is. `heard_at` is when the latest booking that reached the CRM without us was made."""
+    """How one calendar of the job is. `heard_at` is when the latest booking was made that reached the CRM by itself."""
 
     place: Place
     seen_at: datetime | None = None
