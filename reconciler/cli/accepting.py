@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import text
 from reconciler.cli import logs, screen
+from reconciler.cli.origin import said
 from reconciler.cli.world import Format, load_job
 from reconciler.errors import Problem, UsageError
 from reconciler.model import Acceptance
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from reconciler.selecting import Filter
     from reconciler.store.state import State
 
-LONGEST_NAME: Final = 200
-LONGEST_WHY: Final = 1000
 DAYS: Final = 90
 """For how long a finding can be known at most: then somebody looks again."""
 
@@ -60,21 +58,18 @@ def accept(call: Call, which: Which, asked: Asked, argument: str | None) -> int:
 
 def _given(asked: Asked, now: datetime) -> Acceptance:
     """Return what was said, bounded. Raises UsageError for no name, no reason, or a day that is over or too far off."""
-    by, why = text.line(asked.by, LONGEST_NAME), text.line(asked.why, LONGEST_WHY)
-    for option, said in (("--by", by), ("--why", why)):
-        if not said:
-            raise UsageError(str(Problem(option, "is empty", "others will read it")))
+    by, why = said(asked.by, asked.why)
     until = datetime.combine(_day(asked.until, now.date()) + timedelta(days=1), time(), tzinfo=UTC)
     return Acceptance(by=by, why=why, at=now, until=until)
 
 
-def _day(said: str, today: date) -> date:
+def _day(word: str, today: date) -> date:
     last = today + timedelta(days=DAYS)
     hint = f"a day like {last}, from today on and at most {DAYS} days from now"
     try:
-        until = date.fromisoformat(said)
+        until = date.fromisoformat(word)
     except ValueError:
-        raise UsageError(str(Problem("--until", f"{bounded(said)} is no day", hint))) from None
+        raise UsageError(str(Problem("--until", f"{bounded(word)} is no day", hint))) from None
     if not today <= until <= last:
         what = "is over" if until < today else f"is more than {DAYS} days away"
         raise UsageError(str(Problem("--until", f"{until} {what}", hint)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import text
 from reconciler.cli import logs, screen
 from reconciler.cli.world import Format, Named, load_job
 from reconciler.errors import UsageError
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 MOST: Final = 3
 """Agents that are named as those whose changes they mostly are."""
-
-LONGEST_NAME: Final = 200
-LONGEST_WHY: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,25 +52,19 @@ def approve(call: Call, asked: Asked, argument: str | None) -> int:
 
 
 def _approval(call: Call, asked: Asked) -> Approval:
-    from reconciler.cli.origin import origin
+    from reconciler.cli.origin import origin, said
     from reconciler.store.consents import Approval
 
     now = call.world.clock()
+    by, why = said(asked.by, asked.why)
     return Approval(
         digest="",
-        by=_said("--by", asked.by, LONGEST_NAME),
-        why=_said("--why", asked.why, LONGEST_WHY),
+        by=by,
+        why=why,
         origin=origin(call.world.environ),
         at=now,
         expires_at=now + _lasts(asked.expires),
     )
-
-
-def _said(option: str, value: str, most: int) -> str:
-    said = text.line(value, most).strip()
-    if not said:
-        raise UsageError(f"{option} says nothing: consent is kept with who gave it and why.")
-    return said
 
 
 def _lasts(value: str) -> timedelta:

@@ -1,4 +1,4 @@
-"""Who asks, and from where: the account of this process, its machine, and its pod where there is one."""
+"""Who asks, why, and from where: what a person says of it, the account of this process, its machine and its pod."""
 
 from __future__ import annotations
 
@@ -6,11 +6,23 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from reconciler import text
+from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONG: Final = 80
+_LONGEST_NAME: Final = 200
+_LONGEST_WHY: Final = 1000
+
+
+def said(by: str, why: str) -> tuple[str, str]:
+    """Return who decides and why, inert and bounded. Raises UsageError for either that says nothing."""
+    name, reason = text.line(by, _LONGEST_NAME), text.line(why, _LONGEST_WHY)
+    for option, word in (("--by", name), ("--why", reason)):
+        if not word:
+            raise UsageError(f"{option} says nothing: what a person decides is kept with who did and why.")
+    return name, reason
 
 
 def who() -> str:

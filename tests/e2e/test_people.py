@@ -400,8 +400,8 @@ def test_a_shift_that_is_accepted_is_no_drift(make: Make, say: Say) -> None:
         (("a", *KNOWN[:-1], "2027-02-21"), "is more than 90 days away"),
         (("a", *KNOWN[:-1], "2026-11-21"), "is over"),
         (("a", *KNOWN[:-1], "soon"), "is no day"),
-        (("a", "--by", " ", *KNOWN[2:]), "is empty"),
-        (("a", *KNOWN[:2], "--why", "\x07", *KNOWN[4:]), "is empty"),
+        (("a", "--by", " ", *KNOWN[2:]), "says nothing"),
+        (("a", *KNOWN[:2], "--why", "\x07", *KNOWN[4:]), "says nothing"),
     ],
 )
 def test_what_can_not_be_accepted_is_a_mistake_and_notes_nothing(
