@@ -32,8 +32,9 @@ class Mood(StrEnum):
 class Look:
     """How people want to see it: what the job is called in commands, in which zones, and what each limit says.
 
-    `zones` are the agents' own; `report` is `[report].title`; `most` bounds each list. `command` is what was asked for
-    where that was no plain run: its words, as they are typed again.
+    `zones` are the agents' own; `title`, `colour` and `logo` (a data URL) are how the brokerage brands it; `link` is
+    `[crm].link`, by which records are opened. `most` bounds each list. `command` is what was asked for where that was
+    no plain run: its words, as they are typed again.
     """
 
     job: str
@@ -42,6 +43,9 @@ class Look:
     zones: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
     title: str | None = None
+    colour: str | None = None
+    logo: str | None = None
+    link: str | None = None
     most: int = MOST
 
     def zone_for(self, agent: str | None) -> ZoneInfo:

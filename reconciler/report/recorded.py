@@ -6,12 +6,24 @@ and is never held whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from reconciler.model import Acceptance, Action, Change, Fields, Finding, Kind, Outcome, Side
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream(Generic[T]):
+    """What can be walked through again and again, and is made anew each time: none of it is held."""
+
+    make: Callable[[], Iterator[T]] = field(repr=False)
+
+    def __iter__(self) -> Iterator[T]:
+        return self.make()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +148,11 @@ class Recorded:
     """A period of a job: (`since`, `until`], both when runs began that ended; `made_at` is when it was asked for.
 
     `runs` are those of the period, the newest first; `last` is the latest one that ended by `until`, `attempted` the
-    latest one of all where that is another one (it did not end). `calendars` are those of the job file. `findings` are
-    open ones and those resolved in the period, most urgent first. `office_of` names the office of each agent that has
-    one. `part` says whose part of the job this is, empty for all of it; `whole_days` is false where `days` are of the
-    whole job though the rest is a part.
+    latest one of all where that is another one (it did not end), `before` the latest that ended by `since`: by it a
+    refusal is known to be an old one. `is_past` says that `until` was asked for: nothing is wrong with its being long
+    ago. `calendars` are those of the job file. `findings` are open ones and those resolved in the period, most urgent
+    first. `office_of` names the office of each agent that has one. `part` says whose part of the job this is, empty for
+    all of it; `has_days` is false where `days` are of the whole job though the rest is a part.
     """
 
     job: str
@@ -149,6 +162,8 @@ class Recorded:
     runs: tuple[PastRun, ...] = ()
     last: PastRun | None = None
     attempted: PastRun | None = None
+    before: PastRun | None = None
+    is_past: bool = False
     calendars: tuple[Watched, ...] = ()
     findings: Iterable[Tracked] = ()
     fixes: Iterable[Fix] = ()
