@@ -30,7 +30,7 @@ CLAIMED: Final = "claimed"
 
 
 class Kind(StrEnum):
-    """What is told. Only a report moves the period of the next one on; one over dates that a person asked for doesn't."""
+    """What is told. Only a report moves the period of the next one on; one over dates that somebody chose does not."""
 
     REPORT = "report"
     URGENT = "urgent"
