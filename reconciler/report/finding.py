@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
+    from reconciler.report.recorded import Taken
+
 
 @dataclass(frozen=True, slots=True)
 class Changed:
@@ -62,7 +64,7 @@ def entry(
     )
 
 
-def changes_of(fields: Mapping[str, Change], delta: Delta | None, zone: ZoneInfo) -> Iterable[Changed]:
+def changes_of(fields: Mapping[str, Change], delta: Delta | Taken | None, zone: ZoneInfo) -> Iterable[Changed]:
     """Say what would be or was written, or, where nothing is, what each side has."""
     creates = delta is not None and delta.action is Action.CREATE
     for name in sorted(fields, key=_place):
@@ -113,6 +115,30 @@ _OUTCOMES: Final = {
 _REFUSED: Final = "waits: the plan was refused, and a person has to consent"
 
 
+KINDS: Final[Mapping[Kind, str]] = {
+    Kind.MISSING_IN_CRM: "Missing in the CRM",
+    Kind.RESCHEDULE_NOT_PROPAGATED: "Moved on one side only",
+    Kind.TZ_SHIFT: "Shifted by hours",
+    Kind.ALL_DAY_OFF_BY_ONE: "All day, off by one",
+    Kind.WRONG_OWNER: "Wrong agent",
+    Kind.CONTACT_MISSING: "Client missing",
+    Kind.WRONG_CONTACT: "Wrong client",
+    Kind.FIELD_DRIFT: "Text differs",
+    Kind.CANCEL_NOT_PROPAGATED: "Cancelled, still in the CRM",
+    Kind.ORPHAN_IN_CRM: "In the CRM alone",
+    Kind.STALE_SERIES: "From a series that ended",
+    Kind.REMOVED_BY_HAND: "Record removed by hand",
+    Kind.MISSING_IN_CALENDAR: "Missing in the calendar",
+    Kind.FALSE_CANCEL: "Cancelled in the CRM alone",
+    Kind.CONFLICT: "Both sides changed",
+    Kind.DUPLICATE_IN_CRM: "Recorded twice",
+    Kind.DOUBLE_BOOKED_AGENT: "Double booked",
+    Kind.AMBIGUOUS: "Not clear which record",
+    Kind.QUARANTINED: "Unreadable entry",
+    Kind.COVERAGE_GAP: "Not seen",
+}
+"""What kinds are called where people read them; commands take their canonical spelling."""
+
 ADVICE: Final[Mapping[Kind, str]] = {
     Kind.MISSING_IN_CRM: "enter it in the CRM if it is an appointment",
     Kind.RESCHEDULE_NOT_PROPAGATED: "put right the side that is wrong",
@@ -137,7 +163,7 @@ ADVICE: Final[Mapping[Kind, str]] = {
 }
 
 
-def fate_of(finding: Finding, delta: Delta | None, *, refused: bool) -> str:
+def fate_of(finding: Finding, delta: Delta | Taken | None, *, refused: bool) -> str:
     """Say what will be or was done about a finding."""
     if delta is None and finding.remedy is Remedy.HUMAN:
         return f"a person decides: {ADVICE[finding.kind]}"

@@ -152,7 +152,8 @@ class Report:
     """All that is shown of a period, in the order in which it is read.
 
     `subject` is the mail's, without the brokerage's mark. `is_quiet` says that nothing is new since the last report.
-    `lines` are sentences about runs and writes. `digest` names what is told: job, part, kind and period.
+    `lines` are sentences about runs and writes. `digest` names what is told: job, part, kind and period. `zone` is the
+    one in which instants are said.
     """
 
     job: str
@@ -181,4 +182,5 @@ class Report:
     notes: tuple[str, ...]
     following: tuple[Next, ...]
     digest: str
+    zone: str = "UTC"
     rows: Callable[[], Iterator[Row]] = field(repr=False)
