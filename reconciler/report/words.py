@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,15 +16,26 @@ WIDEST: Final = 120
 """Characters of one value that are shown."""
 
 _DATE_LENGTH: Final = len("2026-11-24")
+_VOWELS: Final = frozenset("aeiou")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def plural(count: int, noun: str) -> str:
-    """Say `1 change`, `2 changes`, `1,204 changes`; `reply` and `person` have plurals of their own."""
+    """Say `1 change`, `2 changes`, `1,204 changes`, `2 replies`, `2 days`."""
     if count == 1:
         return f"1 {noun}"
-    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+    ies = noun.endswith("y") and noun[-2:-1] not in _VOWELS
+    return f"{count:,} {noun[:-1]}ies" if ies else f"{count:,} {noun}s"
+
+
+def lasting(span: timedelta) -> str:
+    """Say how long: `6 days`, `3 hours`, `12 minutes`."""
+    minutes = max(int(span.total_seconds()) // 60, 0)
+    for size, noun in ((24 * 60, "day"), (60, "hour")):
+        if minutes >= size:
+            return plural(minutes // size, noun)
+    return plural(minutes, "minute")
 
 
 def bounded(value: str, most: int = WIDEST) -> str:
@@ -61,7 +72,7 @@ def canonical(value: str, zone: ZoneInfo) -> str:
         if len(value) == _DATE_LENGTH:
             return f"{day(date.fromisoformat(value))}, all day"
         return moment(datetime.fromisoformat(value), zone)
-    except ValueError:
+    except (ValueError, OverflowError):
         return bounded(value)
 
 
