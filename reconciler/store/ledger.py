@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, exists, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
-from reconciler.model import Absence, Finding, Link
+from reconciler.model import Absence, Finding, Link, Outcome
 from reconciler.store import accepted, codec
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import findings, links, mirror, records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from reconciler.model import Delta
     from reconciler.store.state import State
 
 # ---- links ----------------------------------------------------------------------------------------------------------
@@ -148,14 +151,38 @@ def forget_past(connection: Connection, state: State, before: datetime) -> int:
 # ---- findings -------------------------------------------------------------------------------------------------------
 
 
-def sightings(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, tuple[datetime, int]]:
+PENDING: Final = "pending"
+"""The clue of what is left to the live integration until it settles: it is counted, and nobody is told of it yet."""
+
+
+class Sighting(NamedTuple):
+    """When an open finding was first seen, how often, and since when it is not pending any more."""
+
+    first_seen: datetime
+    times: int
+    settled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a run changed among the findings.
+
+    `settled` are those that people are told of from now on, by key, with when each was first seen; `resolved` counts, by
+    agent, those that ended though no write of ours had put them right.
+    """
+
+    settled: Mapping[str, datetime]
+    resolved: Counter[str | None]
+
+
+def sightings(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, Sighting]:
     """Return when each open finding was first seen, and how often."""
-    found: dict[str, tuple[datetime, int]] = {}
+    columns = (findings.c.key, findings.c.first_seen, findings.c.sightings, findings.c.settled_at)
+    found: dict[str, Sighting] = {}
     for batch in batched(keys):
-        query = select(findings.c.key, findings.c.first_seen, findings.c.sightings).where(
-            findings.c.job == state.job, findings.c.key.in_(batch), findings.c.resolved_at.is_(None)
-        )
-        found |= {row.key: (codec.from_epoch(row.first_seen), row.sightings) for row in connection.execute(query)}
+        mine = (findings.c.job == state.job, findings.c.key.in_(batch), findings.c.resolved_at.is_(None))
+        for key, first_seen, times, settled_at in connection.execute(select(*columns).where(*mine)):
+            found[key] = Sighting(codec.from_epoch(first_seen), times, codec.from_epoch(settled_at))
     return found
 
 
@@ -163,27 +190,80 @@ def save_findings(
     connection: Connection,
     state: State,
     found: Sequence[Finding],
-    before: Mapping[str, tuple[datetime, int]],
+    before: Mapping[str, Sighting],
     now: datetime,
     is_judged: Callable[[str | None], bool] = lambda _: True,
-) -> None:
-    """Write what was found now; what was open and is not found any more is resolved.
+    *,
+    taken: Iterable[Delta] = (),
+) -> Saved:
+    """Write what was found now, with what was done of it; what was open and is not found any more is resolved.
 
-    `is_judged` says of an agent whether this run could have found it: what nobody looked at stays open.
+    `is_judged` says of an agent whether this run could have found it: what nobody looked at stays open. `taken` are the
+    deltas of this run, with what became of each.
     """
-    stamp = codec.epoch(now)
-    rows = [_finding_row(state, finding, before.get(finding.key), stamp) for finding in found]
+    steps = _by_finding(taken)
+    rows = [_finding_row(state, each, steps.get(each.key, ()), before.get(each.key), now) for each in found]
     upsert(connection, findings, rows)
     accepted.lapse(connection, state, now)
-    is_open = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
     known = {finding.key for finding in found}
-    opened = connection.execute(select(findings.c.key, findings.c.agent).where(is_open)).all()
-    for batch in batched(row.key for row in opened if row.key not in known and is_judged(row.agent)):
-        over = update(findings).where(is_open, findings.c.key.in_(batch))
-        connection.execute(over.values(resolved_at=stamp, **accepted.CLEARED))
+    news = {each.key: each for each in found if _settles(each, before.get(each.key))}
+    settled = {key: before[key].first_seen if key in before else now for key in news}
+    return Saved(settled=settled, resolved=_resolve(connection, state, known, now, is_judged))
 
 
-def _finding_row(state: State, finding: Finding, before: tuple[datetime, int] | None, stamp: int) -> dict[str, Any]:
+def _settles(finding: Finding, before: Sighting | None) -> bool:
+    return PENDING not in finding.clues and (before is None or before.settled_at is None)
+
+
+def _resolve(
+    connection: Connection, state: State, known: Collection[str], now: datetime, is_judged: Callable[[str | None], bool]
+) -> Counter[str | None]:
+    """Resolve what was open, could have been found and was not; count what no write of ours had put right."""
+    is_open = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
+    columns = (findings.c.key, findings.c.agent, findings.c.outcome, findings.c.settled_at)
+    opened = connection.execute(select(*columns).where(is_open)).all()
+    over = [row for row in opened if row.key not in known and is_judged(row.agent)]
+    for batch in batched(row.key for row in over):
+        resolved = update(findings).where(is_open, findings.c.key.in_(batch))
+        connection.execute(resolved.values(resolved_at=codec.epoch(now), **accepted.CLEARED))
+    return Counter(row.agent for row in over if row.settled_at is not None and row.outcome != Outcome.DONE)
+
+
+def open_by_agent(connection: Connection, state: State) -> dict[str | None, int]:
+    """Count what is open for somebody, by agent: neither written, nor accepted, nor pending."""
+    mine = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
+    told = and_(findings.c.settled_at.is_not(None), findings.c.accepted_sides.is_(None))
+    not_written = or_(findings.c.outcome.is_(None), findings.c.outcome.not_in([Outcome.DONE, Outcome.ALREADY]))
+    query = select(findings.c.agent, func.count()).where(mine, told, not_written).group_by(findings.c.agent)
+    return {agent: count for agent, count in connection.execute(query)}
+
+
+WORST: Final = (
+    Outcome.UNKNOWN,
+    Outcome.FAILED,
+    Outcome.CONFLICT,
+    Outcome.DEFERRED,
+    Outcome.HELD,
+    Outcome.PLANNED,
+    Outcome.ALREADY,
+    Outcome.DONE,
+)
+"""What may become of a delta, the worst first: of a finding with two deltas it is the worse one that counts."""
+
+
+def _by_finding(deltas: Iterable[Delta]) -> dict[str, list[Delta]]:
+    found: defaultdict[str, list[Delta]] = defaultdict(list)
+    for delta in deltas:
+        found[delta.finding].append(delta)
+    return found
+
+
+def _finding_row(
+    state: State, finding: Finding, taken: Sequence[Delta], before: Sighting | None, now: datetime
+) -> dict[str, Any]:
+    stamp, settled = codec.epoch(now), before.settled_at if before else None
+    if settled is None and PENDING not in finding.clues:
+        settled = now
     return {
         "job": state.job,
         "key": finding.key,
@@ -192,20 +272,38 @@ def _finding_row(state: State, finding: Finding, before: tuple[datetime, int] | 
         "agent": finding.agent,
         "event": finding.event,
         "crm_id": finding.crm_id,
-        "payload": codec.dump(
-            {
-                "why": finding.why,
-                "action": finding.remedy,
-                "fields": finding.fields,
-                "start": finding.start,
-                "tier": finding.tier,
-            }
-        ),
-        "first_seen": codec.epoch(before[0]) if before else stamp,
+        "payload": codec.dump(_finding_payload(finding, taken)),
+        "first_seen": codec.epoch(before.first_seen) if before else stamp,
         "last_seen": stamp,
-        "sightings": before[1] + 1 if before else 1,
+        "sightings": before.times + 1 if before else 1,
         "resolved_at": None,
         "sides": finding.sides,
+        "calendar": finding.calendar,
+        "outcome": min((delta.outcome for delta in taken), key=WORST.index, default=None),
+        "settled_at": None if settled is None else codec.epoch(settled),
+    }
+
+
+def _finding_payload(finding: Finding, taken: Sequence[Delta]) -> dict[str, Any]:
+    return {
+        "why": finding.why,
+        "action": finding.remedy,
+        "fields": finding.fields,
+        "start": finding.start,
+        "tier": finding.tier,
+        "has": finding.has,
+        "changed": finding.changed and codec.epoch(finding.changed),
+        "clues": finding.clues,
+        "taken": [
+            {
+                "action": delta.action,
+                "side": delta.side,
+                "outcome": delta.outcome,
+                "why": delta.why,
+                "fields": delta.fields,
+            }
+            for delta in taken
+        ],
     }
 
 

@@ -342,7 +342,9 @@ findings = Table(
     Column("accepted_by", Text),
     Column("accepted_why", Text),
     Column("calendar", Integer),  # where its event lies
-    Column("outcome", Text),  # what became of its delta in the run that saw it last, where it had one
+    Column("outcome", Text),  # the worst that became of its deltas in the run that saw it last, where it had one
+    Column("settled_at", BigInteger),  # first seen when it was not pending any more: from then on people are told of it
+    Column("start", Text),  # when it happens, as in the payload: reports are read in this order
 )
 Index("findings_resolved", findings.c.resolved_at, findings.c.job)
 
