@@ -152,7 +152,8 @@ class Recorded:
     refusal is known to be an old one. `is_past` says that `until` was asked for: nothing is wrong with its being long
     ago. `calendars` are those of the job file. `findings` are open ones and those resolved in the period, most urgent
     first. `office_of` names the office of each agent that has one. `part` says whose part of the job this is, empty for
-    all of it; `has_days` is false where `days` are of the whole job though the rest is a part.
+    all of it; `has_days` is false where nobody can tell what of the days is that part's. `more_runs` counts the runs
+    of the period that are older than `runs`; `notes` are sentences about what could not be known for this report.
     """
 
     job: str
@@ -172,3 +173,5 @@ class Recorded:
     office_of: Mapping[str, str] = field(default_factory=dict)
     part: str = ""
     has_days: bool = True
+    more_runs: int = 0
+    notes: tuple[str, ...] = ()
