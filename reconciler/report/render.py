@@ -1,34 +1,48 @@
-"""A report as people see it: tables and colour on a terminal, plain text from a template anywhere else.
+"""A report as people see it: tables and colour on a terminal, a page in a browser, plain text anywhere else.
 
-Text from outside is shown as it is and never as markup: no value reaches rich or Jinja as anything but a value.
+Text from outside is shown as it is and never as markup: no value reaches rich or Jinja as anything but a value. A page
+is one file that asks for nothing, and whose own policy forbids it to.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from reconciler.report.drawing import drawn, ink_on
+from reconciler.report.finding import KINDS
 from reconciler.report.look import Mood
-from reconciler.report.words import bounded
+from reconciler.report.words import bounded, moment, zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from importlib.resources.abc import Traversable
     from typing import TextIO
 
+    from jinja2.sandbox import SandboxedEnvironment
     from rich.console import Console, RenderableType
     from rich.table import Table
 
     from reconciler.report.finding import Entry
     from reconciler.report.look import Next
+    from reconciler.report.report import Brand, Report
     from reconciler.report.run import Blind, Group, RunReport, Step
 
+    Besides = Callable[[Report, Path | None], Mapping[str, object]]
+
 TEMPLATE: Final = "run.txt.j2"
+PAGE: Final = "report.html.j2"
 FOLDER: Final = "reports"
+SHIPPED: Final = "shipped/"
 TEMPLATE_LIMIT: Final = 1_000_000
 
+_COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _COLOURS: Final = {
     Mood.SAFE: "bold green",
     Mood.NEEDS_YOU: "bold yellow",
@@ -71,6 +85,96 @@ def shipped(name: str) -> Traversable:
     if installed.is_dir() or installed.is_file():
         return installed
     return Path(__file__).resolve().parents[2] / name
+
+
+# ---- faces of the discrepancy report --------------------------------------------------------------------------------
+
+
+def page(report: Report, own: Path | None = None) -> str:
+    """Return the report as one HTML file: it needs no script, asks for nothing, and reads on a phone and on paper."""
+    return laid_out(PAGE, report, own, _inlined)
+
+
+def laid_out(name: str, report: Report, own: Path | None = None, besides: Besides | None = None) -> str:
+    """Fill the template `name` of `own` (a brokerage's folder) if there is one, else ours; `besides` gives it more.
+
+    A template of theirs that fails costs its looks, not the report, which then says so.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        return _laid_out(name, report, own, besides)
+    except (TemplateError, OSError, ValueError, TypeError, ArithmeticError) as error:
+        if own is None:
+            raise
+        note = f"{FOLDER}/{name} can't be used: {bounded(str(error))}; this is the form that is shipped."
+    return _laid_out(name, replace(report, notes=(*report.notes, note)), None, besides)
+
+
+def _laid_out(name: str, report: Report, own: Path | None, besides: Besides | None) -> str:
+    sandbox = _sandbox(report, own, is_html=".html" in name)
+    return sandbox.get_template(name).render({"report": report, **(besides(report, own) if besides else {})})
+
+
+def _sandbox(report: Report, own: Path | None, *, is_html: bool) -> SandboxedEnvironment:
+    from jinja2 import FunctionLoader
+    from jinja2.sandbox import SandboxedEnvironment
+
+    zone = zone_of(report.zone)
+    sandbox = SandboxedEnvironment(
+        loader=FunctionLoader(lambda name: _source(name, own)),
+        autoescape=is_html,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    sandbox.filters["moment"] = lambda value: moment(value, zone)
+    sandbox.globals["kinds"] = KINDS
+    return sandbox
+
+
+def _source(name: str, own: Path | None) -> str | None:
+    """Read a template or what belongs to one: theirs, else ours; `shipped/NAME` is always ours, to be extended."""
+    plain_name = name.removeprefix(SHIPPED)
+    if plain_name != Path(plain_name).name:
+        return None
+    theirs = own / name if own and name == plain_name else None
+    if theirs is not None and theirs.is_file():
+        return theirs.read_text("utf-8")[:TEMPLATE_LIMIT]
+    ours = shipped(FOLDER) / plain_name
+    return ours.read_text("utf-8") if ours.is_file() else None
+
+
+def _inlined(report: Report, own: Path | None) -> Mapping[str, object]:
+    """Return what a page carries in itself, and the policy that lets nothing else in: no address, no other script."""
+    script = _source("page.js", own) or ""
+    styles = (_source("page.css", own) or "", _coloured(report.brand))
+    policy = (
+        "default-src 'none'",
+        f"style-src {' '.join(_hash(each) for each in styles if each)}",
+        f"script-src {_hash(script)}",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+    return {
+        "policy": "; ".join(policy),
+        "styles": [each for each in styles if each],
+        "script": script,
+        "charts": [(trend, drawn(trend)) for trend in report.trends],
+    }
+
+
+def _coloured(brand: Brand) -> str:
+    """Return the style of a brokerage's colour, with text on it that can be read."""
+    return (
+        f":root{{--brand:{brand.colour};--on-brand:{ink_on(brand.colour)}}}" if _COLOUR.fullmatch(brand.colour) else ""
+    )
+
+
+def _hash(content: str) -> str:
+    """Name an inline style or script as a content security policy does (CSP 3, 2.3.1)."""
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
 
 
 # ---- terminal -------------------------------------------------------------------------------------------------------
