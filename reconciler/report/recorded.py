@@ -49,7 +49,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """A finding over time. `taken` are its deltas in the run that saw it last; `accepted` a word that still holds."""
+    """A finding over time. `taken` are its deltas in the run that saw it last; `accepted` a word that still holds.
+
+    `settled_at` is when it was first seen and not pending any more: from then on people are told of it.
+    """
 
     finding: Finding
     first_seen: datetime
@@ -59,6 +62,12 @@ class Tracked:
     accepted: Acceptance | None = None
     taken: tuple[Taken, ...] = ()
     place: Place | None = None
+    settled_at: datetime | None = None
+
+    @property
+    def told_from(self) -> datetime:
+        """Return since when people are told of it: what was pending in one period is new in the next."""
+        return self.settled_at or self.first_seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,13 +206,13 @@ def save_findings(
     upsert(connection, findings, rows)
     accepted.lapse(connection, state, now)
     known = {finding.key for finding in found}
-    news = {each.key: each for each in found if _settles(each, before.get(each.key))}
-    settled = {key: before[key].first_seen if key in before else now for key in news}
-    return Saved(settled=settled, resolved=_resolve(connection, state, known, now, is_judged))
+    return Saved(settled=_settled(found, before, now), resolved=_resolve(connection, state, known, now, is_judged))
 
 
-def _settles(finding: Finding, before: Sighting | None) -> bool:
-    return PENDING not in finding.clues and (before is None or before.settled_at is None)
+def _settled(found: Iterable[Finding], before: Mapping[str, Sighting], now: datetime) -> dict[str, datetime]:
+    first = Sighting(now, 0)
+    known = {finding.key: before.get(finding.key, first) for finding in found if PENDING not in finding.clues}
+    return {key: seen.first_seen for key, seen in known.items() if seen.settled_at is None}
 
 
 def _resolve(
@@ -281,6 +281,7 @@ def _finding_row(
         "calendar": finding.calendar,
         "outcome": min((delta.outcome for delta in taken), key=WORST.index, default=None),
         "settled_at": None if settled is None else codec.epoch(settled),
+        "start": finding.start,
     }
 
 
