@@ -33,8 +33,8 @@ class Look:
     """How people want to see it: what the job is called in commands, in which zones, and what each limit says.
 
     `zones` are the agents' own; `title`, `colour` and `logo` (a data URL) are how the brokerage brands it; `link` is
-    `[crm].link`, by which records are opened. `most` bounds each list. `command` is what was asked for where that was
-    no plain run: its words, as they are typed again.
+    `[crm].link`, by which records are opened, and `endpoints` are those of sources whose job file names one. `most`
+    bounds each list. `command` is what was asked for where that was no plain run: its words, as they are typed again.
     """
 
     job: str
@@ -46,6 +46,7 @@ class Look:
     colour: str | None = None
     logo: str | None = None
     link: str | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
     most: int = MOST
 
     def zone_for(self, agent: str | None) -> ZoneInfo:
