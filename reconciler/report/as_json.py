@@ -1,0 +1,233 @@
+"""The report for scripts: the last run's result (README, "Result"), and what is new, open and over in the period.
+
+Pure. `head` is the small part of the object, `items` walks once through what may be long and says into which of its
+lists each thing goes. Times and fields stand in their canonical spelling, as in every JSON of this program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from reconciler.model import Acceptance, Fields, rfc3339
+from reconciler.report.recorded import Fix, PastRun, Recorded, Taken, Tracked, Watched
+from reconciler.report.report import Cause, Report, Row, Standing, Trend, Unseen
+from reconciler.result import FORMAT_VERSION
+
+LISTS: Final = ("deltas", "findings", "new", "open", "resolved", "accepted")
+"""The long lists of the object, in this order."""
+
+_OVER: Final = frozenset({Standing.FIXED, Standing.RESOLVED})
+
+
+# ---- what is short --------------------------------------------------------------------------------------------------
+
+
+def head(recorded: Recorded, report: Report) -> dict[str, Any]:
+    """Return the object without its long lists."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "job": report.job,
+        **_last(recorded.last),
+        "calendars": [_calendar(watched) for watched in recorded.calendars],
+        "report": told(report),
+    }
+
+
+def _last(run: PastRun | None) -> dict[str, Any]:
+    """Return what is kept of the last run's result; the lists come from what the state knows of its findings."""
+    if run is None:
+        return {"run": None, "status": None, "window": None, "digest": None, "counts": {}, "violations": []}
+    unsaid = {"run": run.id, "status": run.status, "digest": run.digest, "counts": dict(run.counts)}
+    kept = {name: value for name, value in run.result.items() if name not in {*LISTS, "calendars", "report"}}
+    return {**unsaid, **kept}
+
+
+def _calendar(watched: Watched) -> dict[str, Any]:
+    return {
+        "agent": watched.place.agent,
+        "source": watched.place.source,
+        "observed": watched.blind_since is None,
+        "why": watched.why,
+        "seen_at": _stamp(watched.seen_at),
+        "blind_since": _stamp(watched.blind_since),
+        "next_try": _stamp(watched.next_try),
+    }
+
+
+def told(report: Report) -> dict[str, Any]:
+    """Return what the first screen of every other face says."""
+    return {
+        "mood": report.mood,
+        "headline": report.headline,
+        "part": report.part,
+        "since": rfc3339(report.since),
+        "until": rfc3339(report.until),
+        "made_at": rfc3339(report.made_at),
+        "urgent": report.is_urgent,
+        "quiet": report.is_quiet,
+        "coverage": report.coverage,
+        "unseen": [_unseen(each) for each in report.unseen],
+        "refusal": list(report.refusal),
+        "causes": [_cause(each) for each in report.causes],
+        "figures": {each.name: {"count": each.count, "new": each.new} for each in report.figures},
+        "sections": {each.name: each.count for each in report.sections},
+        "trends": {each.name: _trend(each) for each in report.trends},
+        "lines": [*report.summary, *report.lines],
+        "notes": list(report.notes),
+        "following": [{"purpose": each.purpose, "command": each.command} for each in report.following],
+        "digest": report.digest,
+    }
+
+
+def _unseen(unseen: Unseen) -> dict[str, Any]:
+    return {
+        "name": unseen.name,
+        "source": unseen.source,
+        "why": unseen.why,
+        "since": unseen.since,
+        "new": unseen.is_new,
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "key": cause.key,
+        "title": cause.title,
+        "evidence": list(cause.evidence),
+        "severity": cause.severity,
+        "since": _stamp(cause.since),
+        "count": cause.count,
+        "agents": cause.agents,
+        "new": cause.is_new,
+        "command": cause.following.command if cause.following else None,
+    }
+
+
+def _trend(trend: Trend) -> dict[str, Any]:
+    return {"unit": trend.unit, "points": [[rfc3339(day), value] for day, value in trend.points]}
+
+
+# ---- what may be long -----------------------------------------------------------------------------------------------
+
+
+def items(recorded: Recorded, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Walk through all findings once: each with the name of the list that it goes into."""
+    last = recorded.last
+    for tracked, row in _side_by_side(recorded.findings, report.rows()):
+        said = _finding(tracked, row)
+        if last is not None and tracked.last_seen == last.started_at:
+            yield "findings", said
+            yield from (("deltas", _delta(tracked, taken)) for taken in tracked.taken)
+        name = _list_of(tracked, row, report.since)
+        if name:
+            yield name, said
+    yield from (("deltas", _written(fix)) for fix in recorded.fixes if last and fix.run == last.id and not fix.finding)
+
+
+def _side_by_side(findings: Iterable[Tracked], rows: Iterator[Row]) -> Iterator[tuple[Tracked, Row | None]]:
+    """Pair each finding with its row: they come in one order, and what was not seen has none."""
+    row = next(rows, None)
+    for tracked in findings:
+        if row is not None and row.key == tracked.finding.key:
+            yield tracked, row
+            row = next(rows, None)
+        else:
+            yield tracked, None
+
+
+def _list_of(tracked: Tracked, row: Row | None, since: datetime) -> str:
+    """Name the list of a finding; what is a moment old is in none but the run's own."""
+    standing = row.standing if row else None
+    if standing is Standing.PENDING:
+        return ""
+    if standing in _OVER or tracked.resolved_at is not None:
+        return "resolved"
+    if standing is Standing.ACCEPTED or (row is None and tracked.accepted is not None):
+        return "accepted"
+    is_new = row.is_new if row else tracked.first_seen > since
+    return "new" if is_new else "open"
+
+
+def _finding(tracked: Tracked, row: Row | None) -> dict[str, Any]:
+    finding = tracked.finding
+    return {
+        "key": finding.key,
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "agent": finding.agent,
+        "event": finding.event,
+        "crm_id": finding.crm_id,
+        "start": finding.start,
+        "fields": {name: list(change) for name, change in finding.fields.items()},
+        "has": {side: dict(fields) for side, fields in finding.has.items()},
+        "action": finding.remedy,
+        "why": finding.why,
+        "matched_by": finding.tier,
+        "first_seen": rfc3339(tracked.first_seen),
+        "last_seen": rfc3339(tracked.last_seen),
+        "resolved_at": _stamp(tracked.resolved_at),
+        "sightings": tracked.sightings,
+        "accepted": _accepted(tracked.accepted),
+        **_laid(row),
+    }
+
+
+def _laid(row: Row | None) -> dict[str, Any]:
+    return {
+        "standing": row.standing if row else None,
+        "cause": row.cause or None if row else None,
+        "calendar_link": row.calendar_link or None if row else None,
+        "crm_link": row.crm_link or None if row else None,
+    }
+
+
+def _accepted(acceptance: Acceptance | None) -> dict[str, Any] | None:
+    if acceptance is None:
+        return None
+    return {"by": acceptance.by, "why": acceptance.why, "until": rfc3339(acceptance.last_day)}
+
+
+def _delta(tracked: Tracked, taken: Taken) -> dict[str, Any]:
+    """Return one delta of the last run. The state keeps findings: `key` is that of its finding."""
+    finding = tracked.finding
+    return {
+        "action": taken.action,
+        "side": taken.side,
+        "key": finding.key,
+        "agent": finding.agent,
+        "event": finding.event,
+        "crm_id": finding.crm_id,
+        "severity": finding.severity,
+        "fields": {name: list(change) for name, change in taken.fields.items()},
+        "finding": finding.kind,
+        "outcome": taken.outcome,
+        "why": taken.why or None,
+    }
+
+
+def _written(fix: Fix) -> dict[str, Any]:
+    """Return one write of the last run that no finding stands behind."""
+    return {
+        "action": fix.action,
+        "side": fix.side,
+        "key": fix.key,
+        "agent": fix.agent,
+        "event": fix.event,
+        "crm_id": fix.crm_id,
+        "severity": None,
+        "fields": _changed(fix.before, fix.after),
+        "finding": fix.kind,
+        "outcome": "done",
+        "why": None,
+    }
+
+
+def _changed(before: Fields, after: Fields) -> Mapping[str, Any]:
+    names = sorted({*before, *after})
+    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return rfc3339(moment) if moment else None

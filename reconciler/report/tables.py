@@ -1,0 +1,295 @@
+"""All findings of a report as files for other programs: CSV, a spreadsheet, JSON.
+
+However many findings there are, they pass through one chunk after the other and are never held whole. A file appears
+under its name when all of it is written, readable by its owner alone. No cell is more than text, a number or a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import date, datetime
+from io import StringIO
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
+from zoneinfo import ZoneInfo
+
+from reconciler.inert import Sink, inert
+from reconciler.report import as_json
+from reconciler.report.columns import COLUMNS, Column, Holds, Line, summary
+from reconciler.report.words import zone_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from xlsxwriter.format import Format
+    from xlsxwriter.workbook import Workbook
+    from xlsxwriter.worksheet import Worksheet
+
+    from reconciler.report.recorded import Recorded
+    from reconciler.report.report import Report, Row
+
+CHUNK: Final = 2_000
+"""Findings that are held at a time."""
+
+CELL: Final = 2_000
+"""Characters of one cell; Excel takes 32,767."""
+
+EXCEL: Final = 1_048_575
+"""Findings that one sheet takes: Excel ends at 1,048,576 rows ("Excel specifications and limits"), one is headings."""
+
+BOM: Final = b"\xef\xbb\xbf"
+"""Begins the CSV: Excel on Windows takes a file without it for the machine's own code page and spoils every accent.
+
+Google Sheets, LibreOffice and pandas skip it; Python reads such a file as `utf-8-sig`.
+"""
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its place when all of it is written, and never shows half; its owner alone may read it.
+
+    What is there and is no file (a pipe, /dev/stdout) is written to as it is.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    target = path.resolve()  # behind a link, the file is replaced and not the link
+    number, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", dir=target.parent)  # made with mode 0600
+    try:
+        with os.fdopen(number, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(number)
+        Path(name).replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def write_csv(report: Report, path: Path) -> None:
+    """Write all findings as CSV."""
+    _write(csv_chunks(report), path)
+
+
+def write_json(recorded: Recorded, report: Report, path: Path) -> None:
+    """Write the object of `--format json`."""
+    _write((chunk.encode("ascii") for chunk in json_chunks(recorded, report)), path)
+
+
+def _write(chunks: Iterable[bytes], path: Path) -> None:
+    with whole(path) as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def csv_chunks(report: Report) -> Iterator[bytes]:
+    """Yield the CSV in pieces, each of whole lines: a heading, then a line for each finding."""
+    yield BOM
+    for number, frame in enumerate(_frames(report.rows(), Sink.CSV)):
+        text = StringIO()
+        frame.to_csv(text, index=False, header=number == 0, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%SZ")
+        yield text.getvalue().encode("utf-8")
+
+
+def _frames(rows: Iterator[Row], sink: Sink) -> Iterator[pd.DataFrame]:
+    """Yield the findings as typed tables of at most `CHUNK` rows; one without rows where there are none."""
+    import pandas as pd
+
+    first = list(islice(rows, CHUNK))
+    for chunk in chain([first], iter(lambda: list(islice(rows, CHUNK)), [])):
+        yield pd.DataFrame({column.name: _typed(column, chunk, sink) for column in COLUMNS})
+
+
+def _typed(column: Column, rows: Iterable[Row], sink: Sink) -> pd.Series[Any]:
+    import pandas as pd
+
+    values = [column.of(row) for row in rows]
+    match column.holds:
+        case Holds.STAMP:
+            return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True), dtype="datetime64[s, UTC]")
+        case Holds.COUNT:
+            return pd.Series(values, dtype="int64")
+        case _:
+            return pd.Series([inert(str(value), sink, CELL) for value in values], dtype="str")
+
+
+# ---- the spreadsheet ------------------------------------------------------------------------------------------------
+
+
+def write_xlsx(report: Report, path: Path, most: int = EXCEL) -> None:
+    """Write a workbook: what the first screen says, and a sheet of all findings to sort and filter.
+
+    A sheet takes `most` of them; where there are more, the summary says so first.
+    """
+    import pandas as pd
+
+    # Rows go through the book, one after the other: pandas writes column by column, and a book that keeps one row in
+    # memory would drop what comes late (XlsxWriter, "Working with Memory and Performance").
+    safe = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    with whole(path) as stream, pd.ExcelWriter(stream, engine="xlsxwriter", engine_kwargs={"options": safe}) as writer:
+        book: Workbook = writer.book
+        book.use_zip64()  # a sheet may take more than 4 GB before it is packed
+        book.set_properties(
+            {"title": inert(report.headline, Sink.XLSX), "created": report.made_at.replace(tzinfo=None)}
+        )
+        formats = {name: book.add_format(look) for name, look in _FORMATS.items()}
+        first, findings = book.add_worksheet("Summary"), book.add_worksheet("Findings")
+        shown, left_out = _fill(findings, report, formats, most)
+        _sum_up(first, summary(report, shown, left_out), formats)
+
+
+def _fill(sheet: Worksheet, report: Report, formats: Mapping[str, Format], most: int) -> tuple[int, int]:
+    """Fill the sheet of findings; return how many it shows, and how many did not find room."""
+    for place, column in enumerate(COLUMNS):
+        timed = f" ({report.zone})" if column.holds in {Holds.WHEN, Holds.STAMP} else ""
+        sheet.set_column(place, place, column.width)
+        sheet.write_string(0, place, f"{column.heading}{timed}", formats["heading"])
+    rows, zone, count = report.rows(), zone_of(report.zone), 0
+    for frame in _frames(islice(rows, most), Sink.XLSX):
+        for values in frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None):
+            count += 1
+            _line(sheet, count, values, zone, formats)
+    sheet.autofilter(0, 0, max(count, 1), len(COLUMNS) - 1)
+    sheet.freeze_panes(1, 0)
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    sheet.repeat_rows(0)
+    return count, sum(1 for _ in rows)
+
+
+def _line(sheet: Worksheet, number: int, values: Sequence[Any], zone: ZoneInfo, formats: Mapping[str, Format]) -> None:
+    for place, (column, value) in enumerate(zip(COLUMNS, values, strict=True)):
+        match column.holds:
+            case Holds.COUNT:
+                sheet.write_number(number, place, value)
+            case Holds.STAMP:
+                _cell(sheet, (number, place), value, zone, formats)
+            case Holds.WHEN:
+                _cell(sheet, (number, place), _instant(value), zone, formats)
+            case Holds.TEXT if value:
+                sheet.write_string(number, place, value, formats.get(_LOUD.get((column.name, value), "")))
+
+
+def _cell(
+    sheet: Worksheet,
+    at: tuple[int, int],
+    value: datetime | date | str | None,
+    zone: ZoneInfo,
+    formats: Mapping[str, Format],
+) -> None:
+    """Write a time as one, in the report's zone; one that Excel has none for, as text."""
+    match value:
+        case datetime():
+            local = value.astimezone(zone).replace(tzinfo=None)
+            sheet.write_datetime(*at, local, formats["instant"])
+        case date():
+            sheet.write_datetime(*at, value, formats["day"])
+        case str() if value:
+            sheet.write_string(*at, value)
+
+
+def _instant(value: str) -> datetime | date | str:
+    """Return the time that is spelled canonically; the text itself where Excel knows no such day (before 1900)."""
+    try:
+        when = date.fromisoformat(value) if len(value) == _DATE else datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return when if _FIRST_YEAR < when.year < _LAST_YEAR else value
+
+
+_DATE: Final = len("2026-11-24")
+_FIRST_YEAR: Final = 1900  # Excel counts days from there, and the zone may move a time across the end of a year
+_LAST_YEAR: Final = 9999
+
+
+_FORMATS: Final[Mapping[str, Mapping[str, object]]] = {
+    "heading": {"bold": True, "bottom": 1, "bg_color": "#E8EAED", "text_wrap": True, "valign": "top"},
+    "instant": {"num_format": "yyyy-mm-dd hh:mm", "align": "left"},
+    "day": {"num_format": "yyyy-mm-dd", "align": "left"},
+    "critical": {"bold": True, "font_color": "#B3261E"},
+    "high": {"bold": True},
+    "mood": {"bold": True, "font_size": 15, "text_wrap": True},
+    "part": {"bold": True, "top": 1, "valign": "top"},
+    "alarm": {"bold": True, "font_color": "#B3261E", "text_wrap": True, "valign": "top"},
+    "text": {"text_wrap": True, "valign": "top"},
+    "number": {"align": "left"},
+}
+_LOUD: Final = {("severity", "critical"): "critical", ("severity", "high"): "high", ("standing", "needs_you"): "high"}
+
+
+def _sum_up(sheet: Worksheet, lines: Iterable[Line], formats: Mapping[str, Format]) -> None:
+    sheet.set_column(0, 0, 34)
+    sheet.set_column(1, 1, 110)
+    sheet.hide_gridlines(2)
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    for number, (look, cells) in enumerate(lines):
+        for place, cell in enumerate(cells):
+            if isinstance(cell, int):
+                sheet.write_number(number, place, cell, formats[look])
+            else:
+                sheet.write_string(number, place, inert(cell, Sink.XLSX, CELL), formats[look])
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def json_chunks(recorded: Recorded, report: Report) -> Iterator[str]:
+    """Yield the object of `--format json` in pieces of ASCII: it survives every terminal, log and locale.
+
+    One walk through the findings fills all lists; they wait in temporary files until their turn to be told.
+    """
+    with ExitStack() as files:
+        lists = {name: _List(files.enter_context(_spooled())) for name in as_json.LISTS}
+        for name, item in as_json.items(recorded, report):
+            lists[name].add(item)
+        for number, (name, value) in enumerate(as_json.head(recorded, report).items()):
+            yield f"{',' if number else '{'}\n  {_dumped(name)}: {_dumped(value)}"
+        for name, waiting in lists.items():
+            yield f",\n  {_dumped(name)}: ["
+            yield from waiting.chunks()
+            yield "]"
+        yield "\n}\n"
+
+
+def _spooled() -> AbstractContextManager[IO[str]]:
+    return tempfile.SpooledTemporaryFile(_SPOOL, "w+", encoding="ascii")
+
+
+class _List:
+    """The items of one list of a JSON object, on disk where they are many."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._count = 0
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        """Take one item more."""
+        self._file.write(f"{',' if self._count else ''}\n    {_dumped(item)}")
+        self._count += 1
+
+    def chunks(self) -> Iterator[str]:
+        """Yield all that was taken, as it stands in a list."""
+        self._file.seek(0)
+        yield from iter(lambda: self._file.read(_SPOOL), "")
+        yield "\n  " if self._count else ""
+
+
+_SPOOL: Final = 1_000_000
+"""Characters of a list that are kept in memory, and read from a file at a time."""
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, allow_nan=False)
