@@ -51,7 +51,7 @@ def revert(setup: Setup, options: Options, run: str, told: Told = lambda _: None
     Raises UsageError for a run that is not known, otherwise what `run.run` raises.
     """
     meant = _named(setup, run)
-    with session(setup) as this:
+    with session(setup, "revert") as this:
         this.compares = False
         shape = look_at_crm(setup, options, this)
         found = _taken_back(setup, this, shape, meant) if shape and this.is_judged else None

@@ -35,7 +35,7 @@ def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = l
     Raises LockedError while another run is at work, ConfigError, UsageError and StateError before anything is read,
     AccessError when a provider refuses this program as a whole: nothing is planned then.
     """
-    with session(setup) as this, ExitStack() as stack:
+    with session(setup, options.command) as this, ExitStack() as stack:
         consent.standing(setup, options, this)
         setup = stack.enter_context(_apart(setup, options, this))
         shape = look_at_crm(setup, options, this)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from ulid import ULID
 
+from reconciler import recording
 from reconciler.errors import CrmUnreachableError, LockedError, ReconcilerError, SnapshotError
 from reconciler.hands import Hands
 from reconciler.judgement import Unknown
 from reconciler.model import Window, rfc3339
 from reconciler.observe import Observed
+from reconciler.recording import Looked
 from reconciler.recovery import recover
 from reconciler.snapshot import unreachable
 from reconciler.store import journal, ledger, state
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.result import Result
     from reconciler.setup import Setup
     from reconciler.store.database import Connection
+    from reconciler.store.ledger import Sighting
 
 
 GRACE = timedelta(minutes=10)
@@ -64,8 +67,8 @@ class Session:
 
 
 @contextmanager
-def session(setup: Setup) -> Iterator[Session]:
-    """Hold the lock and note the run, unless it is a dry run: that one writes nothing which two could spoil.
+def session(setup: Setup, command: str = "run") -> Iterator[Session]:
+    """Hold the lock and note the run of `command`, unless it is a dry run: that writes nothing which two could spoil.
 
     What dead runs sent and never confirmed is settled before anything else. Raises LockedError and StateError.
     """
@@ -77,12 +80,14 @@ def session(setup: Setup) -> Iterator[Session]:
         with setup.state.begin() as connection:
             state.bind(connection, setup.state, setup.reader.identity)
             if not setup.is_dry:
-                this.epoch = state.begin_run(connection, setup.state, this.id, this.now)
+                this.epoch = state.begin_run(connection, setup.state, this.id, this.now, command)
         try:
             _recover(setup, this)
             yield this
         except ReconcilerError as error:
-            _note_refusal(setup, this, error)
+            if not setup.is_dry:
+                with setup.state.begin() as connection:
+                    recording.record_end(connection, setup, (this.id, this.now), error)
             raise
 
 
@@ -101,14 +106,6 @@ def _locked(stack: ExitStack, setup: Setup, now: datetime) -> Callable[[], bool]
         run = "run" if is_ours else f"run of {last.job}"
         said = f"The {run} that began at {rfc3339(last.at)} is still at work, and should have ended long ago"
         raise LockedError(f"{said}; nothing was done. If it hangs, end its process.", overdue=True) from error
-
-
-def _note_refusal(setup: Setup, this: Session, error: ReconcilerError) -> None:
-    """Write down that a run ended with a sentence, as where a provider refuses this whole program: it did not die."""
-    if not setup.is_dry:
-        with setup.state.begin() as connection:
-            ended = state.Ended("refused", error.exit_code, "", {})
-            state.end_run(connection, setup.state, this.id, setup.clock(), ended)
 
 
 def _recover(setup: Setup, this: Session) -> None:
@@ -141,20 +138,19 @@ def finished(setup: Setup, this: Session, result: Result) -> Result:
     return replace(result, sightings=_since(keys, before, this.now))
 
 
-def _since(
-    keys: Iterable[str], before: Mapping[str, tuple[datetime, int]], now: datetime
-) -> dict[str, tuple[datetime, int]]:
-    return {key: (before[key][0], before[key][1] + 1) if key in before else (now, 1) for key in keys}
+def _since(keys: Iterable[str], before: Mapping[str, Sighting], now: datetime) -> dict[str, tuple[datetime, int]]:
+    return {key: (before[key].first_seen, before[key].times + 1) if key in before else (now, 1) for key in keys}
 
 
 def _remember(
-    connection: Connection, setup: Setup, this: Session, result: Result, before: Mapping[str, tuple[datetime, int]]
+    connection: Connection, setup: Setup, this: Session, result: Result, before: Mapping[str, Sighting]
 ) -> None:
     blind, could_tell = this.blind_agents(), this.is_judged and this.compares
-    ledger.save_findings(
-        connection, setup.state, result.findings, before, this.now, lambda agent: could_tell and agent not in blind
+    looked = Looked(
+        asked=[(each.watched.calendar.agent.email, each.mode is not None) for each in this.observed if each.asked],
+        could_find=lambda agent: could_tell and agent not in blind,
+        compared=could_tell,
     )
+    recording.record(connection, setup, (this.id, this.now), result, before, looked)
     if this.is_judged:
         ledger.forget_past(connection, setup.state, this.window.start)
-    ended = state.Ended(result.status, result.exit_code, result.digest, result.counts)
-    state.end_run(connection, setup.state, this.id, setup.clock(), ended)

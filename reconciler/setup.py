@@ -121,12 +121,13 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What was asked of one run.
+    """What was asked of one run, by which `command`.
 
     `approve` consents to a stored plan at once: `who` does, from `origin` (user, host, pod). `ruling` has the last word
     on each judged pair: what a person settles by a command of its own is an ordinary run with such a ruling.
     """
 
+    command: str = "run"
     full: bool = False
     only: frozenset[str] | None = None
     approve: str | None = None

@@ -81,7 +81,7 @@ def resolve(call: Call, which: Which, take: str, asked: Asked, argument: str | N
     def rulings(setup: Setup) -> Rulings:
         return taking(Side(take), which.filter(_agent(setup, which.agent)), tally)
 
-    result, look = _ran(call, named, asked, rulings)
+    result, look = _ran(call, named, asked, rulings, "resolve")
     if not tally.picked and crm_gap(result) is None:
         raise UsageError(_nothing(which, named))
     result = replace(result, notes=(*result.notes, *_left(tally)))
@@ -121,7 +121,7 @@ def link(call: Call, asked: Asked, argument: str | None, *, suggested: bool) -> 
 
     if not suggested:
         raise UsageError("`reconcile link` links what was suggested, and that has to be said: add --suggested.")
-    result, look = _ran(call, load_job(call, argument), asked, lambda _: linking.suggested)
+    result, look = _ran(call, load_job(call, argument), asked, lambda _: linking.suggested, "link")
     screen.write_result(result, look, call.common, call.world.cwd / "reports")
     return result.exit_code
 
@@ -129,7 +129,9 @@ def link(call: Call, asked: Asked, argument: str | None, *, suggested: bool) -> 
 # ---- a run that is about a decision ---------------------------------------------------------------------------------
 
 
-def _ran(call: Call, named: Named, asked: Asked, rulings: Callable[[Setup], Rulings]) -> tuple[Result, Look]:
+def _ran(
+    call: Call, named: Named, asked: Asked, rulings: Callable[[Setup], Rulings], command: str
+) -> tuple[Result, Look]:
     """Run the job with such rulings; return the result as it is shown, and how."""
     from reconciler.run import run as run_job
     from reconciler.setup import Options
@@ -137,7 +139,7 @@ def _ran(call: Call, named: Named, asked: Asked, rulings: Callable[[Setup], Ruli
     logs.configure(call.common, call.world.clock)
     began = time.monotonic()
     with ending.opened(call, named, dry_run=asked.dry_run) as setup:
-        options = Options(ruling=rulings(setup))
+        options = Options(command=command, ruling=rulings(setup))
         with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
             result = run_job(setup, options, progress)
         _release(setup, result)

@@ -201,5 +201,6 @@ def _run_line(row: Mapping[str, Any], zone: ZoneInfo) -> str:
     ended = row["status"] or "did not end"
     took = f"{(row['finished_at'] - row['started_at']).total_seconds():.0f} s" if row["finished_at"] else ""
     code = f"exit {row['exit_code']}" if row["exit_code"] is not None else ""
-    parts = [moment(row["started_at"], zone), ended, code, took, row["id"]]
+    command = row["command"] if row["command"] != "run" else ""
+    parts = [moment(row["started_at"], zone), command, ended, code, took, row["id"]]
     return "  " + "  ".join(part for part in parts if part)

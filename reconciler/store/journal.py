@@ -96,6 +96,8 @@ def _row(state: State, delta: Delta, run: str, epoch: int, now: datetime) -> dic
         "status": Outcome.PLANNED,
         "at": codec.epoch(now),
         "calendar": delta.calendar_id,
+        "finding": delta.finding or None,
+        "kind": delta.kind if delta.finding else None,
     }
 
 

@@ -204,22 +204,25 @@ def strike(
 # ---- runs -----------------------------------------------------------------------------------------------------------
 
 
-def begin_run(connection: Connection, state: State, run: str, now: datetime) -> int:
-    """Note that a run started; return its epoch, higher than that of every run before it."""
+def begin_run(connection: Connection, state: State, run: str, now: datetime, command: str = "run") -> int:
+    """Note that a run of `command` started; return its epoch, higher than that of every run before it."""
     raised = update(jobs).where(jobs.c.id == state.job).values(epoch=jobs.c.epoch + 1).returning(jobs.c.epoch)
     epoch: int = connection.execute(raised).scalar_one()
-    connection.execute(insert(runs).values(job=state.job, id=run, started_at=codec.epoch(now), epoch=epoch))
+    row = {"job": state.job, "id": run, "started_at": codec.epoch(now), "epoch": epoch, "command": command}
+    connection.execute(insert(runs).values(row))
     return epoch
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended."""
+    """How a run ended. `why` is the sentence that it ended with, inert, where it came to no result."""
 
     status: str
     exit_code: int
     digest: str
     counts: Mapping[str, int]
+    why: str | None = None
+    result: Mapping[str, Any] | None = None
 
 
 def end_run(connection: Connection, state: State, run: str, now: datetime, how: Ended) -> None:
@@ -230,8 +233,22 @@ def end_run(connection: Connection, state: State, run: str, now: datetime, how: 
         "exit_code": how.exit_code,
         "digest": how.digest,
         "counts": codec.dump(dict(how.counts)),
+        "why": how.why,
+        "result": None if how.result is None else codec.dump(how.result),
     }
     connection.execute(update(runs).where(runs.c.job == state.job, runs.c.id == run).values(ended))
+
+
+def watched_since(connection: Connection, state: State) -> datetime | None:
+    """Return when the first run that compared both sides had ended; None before that."""
+    query = select(jobs.c.watched_since).where(jobs.c.id == state.job)
+    return codec.from_epoch(connection.execute(query).scalar())
+
+
+def watch_from(connection: Connection, state: State, now: datetime) -> None:
+    """Note that both sides have been compared once: what changes from now on is met as it happens."""
+    first = update(jobs).where(jobs.c.id == state.job, jobs.c.watched_since.is_(None))
+    connection.execute(first.values(watched_since=codec.epoch(now)))
 
 
 class Begun(NamedTuple):

@@ -704,7 +704,7 @@ def test_a_finding_keeps_its_first_sighting_and_is_resolved_when_it_is_gone(open
         ledger.save_findings(connection, acme, [finding("k"), finding("l")], {}, NOW)
         before = ledger.sightings(connection, acme, ["k", "l"])
         ledger.save_findings(connection, acme, [finding("k")], before, later)
-        assert ledger.sightings(connection, acme, ["k", "l"]) == {"k": (NOW, 2)}
+        assert ledger.sightings(connection, acme, ["k", "l"]) == {"k": (NOW, 2, NOW)}
         gone = ledger.find_finding(connection, acme, "l")
         assert gone is not None
         assert gone["resolved_at"] == codec.epoch(later)

@@ -1,0 +1,144 @@
+"""What a run leaves for reports: its findings with all that can be said of them, how it ended, what its day came to.
+
+All of it in the transaction that ends the run. A report reads the state alone: neither side is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from reconciler import rollup, text
+from reconciler.model import Outcome, Remedy
+from reconciler.selecting import NOT_ASKED
+from reconciler.store import days, ledger, state
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from reconciler.errors import ReconcilerError
+    from reconciler.model import Delta, Finding
+    from reconciler.result import Result
+    from reconciler.setup import Setup
+    from reconciler.store.database import Connection
+    from reconciler.store.ledger import Saved, Sighting
+
+KEPT: Final = 50
+"""Violations and dropped keys that are kept with a run: one list may name every agent."""
+
+SENTENCE: Final = 1000
+"""Characters that are kept of the sentence that a run ended with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a run looked at: the calendars it was to read, whose each is and whether it was observed.
+
+    `could_find` says of an agent whether it could have found what was open; `compared`, whether both sides were
+    compared at all.
+    """
+
+    asked: Sequence[tuple[str, bool]]
+    could_find: Callable[[str | None], bool]
+    compared: bool
+
+
+def record(
+    connection: Connection,
+    setup: Setup,
+    run: tuple[str, datetime],
+    result: Result,
+    before: Mapping[str, Sighting],
+    looked: Looked,
+) -> None:
+    """Write down what a run (its id, and when it began) found and did, and that it ended."""
+    name, began = run
+    waiting = {delta.finding for delta in result.deltas if _is_set_aside(delta)}
+    saved = ledger.save_findings(
+        connection,
+        setup.state,
+        [_as_it_waits(finding) if finding.key in waiting else finding for finding in result.findings],
+        before,
+        began,
+        looked.could_find,
+        taken=map(_as_planned, result.deltas),
+    )
+    _add_to_day(connection, setup, began, _came(connection, setup, result, saved, looked))
+    if looked.compared:
+        state.watch_from(connection, setup.state, setup.clock())
+    how = state.Ended(result.status, result.exit_code, result.digest, result.counts, result=summary(result))
+    state.end_run(connection, setup.state, name, setup.clock(), how)
+
+
+def record_end(connection: Connection, setup: Setup, run: tuple[str, datetime], error: ReconcilerError) -> None:
+    """Write down that a run ended with a sentence, as where a provider refuses this whole program: it did not die."""
+    name, began = run
+    _add_to_day(connection, setup, began, _nothing_seen())
+    why = text.line(str(error), SENTENCE)
+    how = state.Ended("refused", error.exit_code, "", {}, why=why)
+    state.end_run(connection, setup.state, name, setup.clock(), how)
+
+
+# ---- findings -------------------------------------------------------------------------------------------------------
+
+
+def _is_set_aside(delta: Delta) -> bool:
+    """Tell whether a command held this only for being about something else: the next ordinary run writes it."""
+    return delta.outcome is Outcome.HELD and delta.why == NOT_ASKED
+
+
+def _as_planned(delta: Delta) -> Delta:
+    return replace(delta, outcome=Outcome.PLANNED, why="") if _is_set_aside(delta) else delta
+
+
+def _as_it_waits(finding: Finding) -> Finding:
+    return replace(finding, remedy=Remedy.FIX) if finding.remedy is Remedy.HOLD else finding
+
+
+# ---- the run --------------------------------------------------------------------------------------------------------
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Return a result as JSON, but for what has its own tables, and with no list that grows with the brokerage."""
+    told = replace(
+        result,
+        deltas=(),
+        findings=(),
+        calendars=(),
+        violations=result.violations[:KEPT],
+        withheld=result.withheld[:KEPT],
+        approvals=tuple(replace(one, dropped=one.dropped[:KEPT]) for one in result.approvals),
+    )
+    return {name: value for name, value in told.to_json().items() if name not in {"deltas", "findings", "calendars"}}
+
+
+# ---- the day --------------------------------------------------------------------------------------------------------
+
+
+def _came(connection: Connection, setup: Setup, result: Result, saved: Saved, looked: Looked) -> rollup.Came:
+    return rollup.Came(
+        findings=result.findings,
+        settled=saved.settled,
+        resolved=saved.resolved,
+        deltas=result.deltas,
+        asked=looked.asked,
+        watched_since=state.watched_since(connection, setup.state),
+        is_refused=result.status == "refused",
+    )
+
+
+def _nothing_seen() -> rollup.Came:
+    none: Iterable[Any] = ()
+    return rollup.Came(
+        findings=none, settled={}, resolved={}, deltas=none, asked=none, watched_since=None, is_refused=True
+    )
+
+
+def _add_to_day(connection: Connection, setup: Setup, began: datetime, came: rollup.Came) -> None:
+    """Add a run to its day, as the calendar of the report's readers has it."""
+    offices = {agent.email: agent.office for agent in setup.directory.agents if agent.office}
+    day = began.astimezone(ZoneInfo(setup.job.report.timezone)).date()
+    open_now = rollup.standing(ledger.open_by_agent(connection, setup.state), offices)
+    days.add(connection, setup.state, day, rollup.sums(came, offices), open_now)
