@@ -109,11 +109,14 @@ def _chat(value: str) -> str:
 
 # ---- links ----------------------------------------------------------------------------------------------------------
 
-_URL: Final = re.compile(r"https://[a-z0-9.-]+(?:/[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*)?", re.ASCII)
+_URL: Final = re.compile(
+    r"https://[a-z0-9.-]+(?::[0-9]{1,5})?(?:[/?#][a-z0-9/._~!$&'()*+,;=:@%?-]*(?:#[a-z0-9/._~!$&'()*+,;=:@%?-]*)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def link(value: str, hosts: Collection[str]) -> str:
-    """Return `value` if it is a whole https address of one of `hosts`, without user, port or fragment; else nothing."""
+    """Return `value` if it is a whole https address on one of `hosts` (a port belongs to its host), else nothing."""
     fits = len(value) <= LONGEST_LINK and _URL.fullmatch(value)
     return value if fits and urlsplit(value).netloc in hosts else ""
 

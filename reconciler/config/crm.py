@@ -5,11 +5,14 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from reconciler.config.hosts import split
 from reconciler.config.secret import DatabaseUrl
 from reconciler.config.values import Constant, FilePath, Section, Text, WrongError, listed, nearest, shown, unique, zone
 from reconciler.model import COMPARABLE
 
 LOCAL: Final = "local:"
+LINKED: Final = "{id}"
+"""What stands in `link` for the id of the record."""
 
 
 class Columns(Section):
@@ -83,6 +86,18 @@ def _time(value: str) -> str:
     return value
 
 
+def _link(value: str) -> str:
+    """Accept the address by which a record is opened: https, on a host that no id can change."""
+    parts = split(value.replace(LINKED, "17"))
+    if LINKED not in value:
+        raise WrongError("does not say where the id goes", f'"https://crm.acme.example/appointments/{LINKED}"')
+    if parts.scheme != "https":
+        raise WrongError(f"uses {shown(parts.scheme)}", "only https is accepted: people click it")
+    if "@" in parts.netloc or parts.netloc != split(value.replace(LINKED, "18")).netloc:
+        raise WrongError("names a user, or leaves the host to the id", "a host as it is, and the id after it")
+    return value
+
+
 class _Table(Section):
     """What a CRM says about its records, wherever they are kept."""
 
@@ -91,6 +106,7 @@ class _Table(Section):
     status: StatusMap | None = None
     record_per: Literal["meeting", "agent"] = "meeting"
     all_day_end: Literal["inclusive", "exclusive"] = "exclusive"
+    link: Annotated[Text, AfterValidator(_link)] | None = None
 
     @property
     def zone(self) -> ZoneInfo | None:
