@@ -33,7 +33,7 @@ def add(connection: Connection, state: State, day: date, sums: Mapping[str, Sums
 
 
 def _row(known: Mapping[Any, Any] | None, sums: Sums, standing: int) -> dict[str, Any]:
-    before = known or dict.fromkeys((*_ADDED, "longest"), 0) | {"kinds": "{}"}
+    before: Mapping[Any, Any] = known or dict.fromkeys((*_ADDED, "longest"), 0) | {"kinds": "{}"}
     kinds: dict[str, int] = codec.load(before["kinds"])
     for kind, count in sums.kinds.items():
         kinds[kind] = kinds.get(kind, 0) + count

@@ -167,8 +167,8 @@ class Sighting(NamedTuple):
 class Saved:
     """What a run changed among the findings.
 
-    `settled` are those that people are told of from now on, by key, with when each was first seen; `resolved` counts, by
-    agent, those that ended though no write of ours had put them right.
+    `settled` are those that people are told of from now on, by key, with when each was first seen; `resolved` counts by
+    agent those that ended though no write of ours had put them right.
     """
 
     settled: Mapping[str, datetime]
@@ -234,8 +234,8 @@ def open_by_agent(connection: Connection, state: State) -> dict[str | None, int]
     mine = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
     told = and_(findings.c.settled_at.is_not(None), findings.c.accepted_sides.is_(None))
     not_written = or_(findings.c.outcome.is_(None), findings.c.outcome.not_in([Outcome.DONE, Outcome.ALREADY]))
-    query = select(findings.c.agent, func.count()).where(mine, told, not_written).group_by(findings.c.agent)
-    return {agent: count for agent, count in connection.execute(query)}
+    counted = select(findings.c.agent, func.count().label("open")).where(mine, told, not_written)
+    return {row.agent: row.open for row in connection.execute(counted.group_by(findings.c.agent))}
 
 
 WORST: Final = (
