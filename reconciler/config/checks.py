@@ -124,10 +124,11 @@ def _direction(policy: Policy, source: tuple[Source, ...]) -> Problems:
 
 
 _FILES: Final = frozenset({"csv", "ics"})
+_ONE_ACCOUNT: Final = "a CRM is written to for all agents by one account"
 
 
-def _budget(budget: dict[str, Budget], source: tuple[Source, ...], crm: Crm) -> Problems:
-    used = {crm.kind, *(one.kind for one in source)}
+def _budget(budget: dict[str, Budget], source: tuple[Source, ...], crm: Crm, report: Report) -> Problems:
+    used = {crm.kind, *(one.kind for one in source), *(["webhook"] if report.webhook else [])}
     kinds = sorted(used - _FILES)
     for name, table in budget.items():
         if name in used & _FILES:
@@ -135,14 +136,16 @@ def _budget(budget: dict[str, Budget], source: tuple[Source, ...], crm: Crm) -> 
         elif name not in kinds:
             hint = nearest(name, kinds) or (one_of(kinds) if kinds else "remove it")
             yield Problem(f"budget.{name}", "is no provider or CRM of this job", hint)
-        elif name == crm.kind and table.per_agent_minute is not None:
-            what = "can't be kept: a CRM is written to for all agents by one account"
+        elif name in {crm.kind, "webhook"} and table.per_agent_minute is not None:
+            what = "can't be kept: " + ("what is sent there is no agent's" if name == "webhook" else _ONE_ACCOUNT)
             yield Problem(f"budget.{name}.per_agent_minute", what, "set per_minute or per_day")
 
 
 def _report(report: Report) -> Problems:
     if report.route and not report.mail:
         yield Problem("report.route", "needs report.mail: the server and the sender are named there")
+    if report.webhook and report.webhook.format == "json" and report.webhook.secret is None:
+        yield Problem("report.webhook.secret", "is required: by what would the receiver know us?", 'secret = "env:KEY"')
     for number, route in enumerate(report.route, 1):
         if not route.agent and not route.office:
             key = "report.route" if len(report.route) == 1 else f"report.route[{number}]"
@@ -191,6 +194,6 @@ CHECKS: Final[tuple[tuple[tuple[str, ...], Callable[..., Problems]], ...]] = (
     (("crm", "policy"), _allow),
     (("state", "crm"), _state),
     (("policy", "source"), _direction),
-    (("budget", "source", "crm"), _budget),
+    (("budget", "source", "crm", "report"), _budget),
     (("report",), _report),
 )

@@ -244,6 +244,26 @@ class MailUrl(Secret):
             raise WrongError("asks for no TLS", "tls=none is accepted on loopback only")
 
 
+class HookUrl(Secret):
+    """Where a chat or a program takes reports. Who knows such an address may write there, so it is a secret."""
+
+    __slots__ = ()
+    noun = "a private address"
+
+    @classmethod
+    def is_harmless(cls, value: str) -> bool:
+        """Accept an address in the open on this machine only."""
+        return is_loopback(split(value).hostname or "") and not _has_user(value) and not _has_private_parameter(value)
+
+    @classmethod
+    def accept(cls, value: str) -> None:
+        """Ask for https."""
+        parts = split(value)
+        require_tls(parts)
+        if "@" in parts.netloc or parts.fragment:
+            raise WrongError("has a user, a password or a # in it", "use an address that needs neither")
+
+
 class GatewayUrl(Secret):
     """A Pushgateway, usually inside a private network: http is accepted, what is sent names no person."""
 

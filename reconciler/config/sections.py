@@ -8,15 +8,15 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from reconciler.config.relevance import Rule
-from reconciler.config.secret import GatewayUrl, MailUrl
+from reconciler.config.secret import GatewayUrl, HookUrl, MailUrl, Secret
 from reconciler.config.values import (
     Count,
     Domains,
     Duration,
-    Email,
-    Emails,
     FilePath,
     LimitText,
+    Mailbox,
+    Mailboxes,
     Positive,
     Section,
     SomeEmails,
@@ -103,17 +103,26 @@ class Mail(Section):
 
     model_config = ConfigDict(populate_by_name=False)
 
-    to: Emails
-    sender: Email = Field(alias="from")
+    to: Mailboxes
+    sender: Mailbox = Field(alias="from")
     smtp: MailUrl
 
 
 class Route(Section):
     """`[[report.route]]`: who gets the part of the report about these agents or offices, and nothing else of it."""
 
-    to: Emails
+    to: Mailboxes
     agent: SomeEmails | None = None
     office: Texts | None = None
+
+
+class Webhook(Section):
+    """`report.webhook`: a chat or a program that is sent the summary; `secret` is the key that it is signed with."""
+
+    url: HookUrl
+    secret: Secret | None = None
+    format: Literal["slack", "teams", "json"] = "json"
+    allow_private: bool = False
 
 
 class Report(Section):
@@ -123,6 +132,7 @@ class Report(Section):
     timezone: Zone = "UTC"
     mail: Mail | None = None
     route: Annotated[tuple[Route, ...], Field(strict=False)] = ()
+    webhook: Webhook | None = None
     when: Literal["always", "changes"] = "always"
     mask: bool = False
 

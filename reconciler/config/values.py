@@ -25,10 +25,13 @@ TEXT_LIMIT: Final = 1000
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION: Final = re.compile(r"(\d{1,6})([smhd])")
 _ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[^\s@<>,;:\"()\[\]\\]+")
+_MAILBOX: Final = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 _DOMAIN: Final = re.compile(r"(?!-)[\w-]+(\.[\w-]+)*", re.ASCII | re.IGNORECASE)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NOUNS: Final = {bool: "true or false", int: "this number", float: "this number", list: "this list", dict: "this table"}
 LONGEST: Final = timedelta(days=3660)
+LOCAL_PART: Final = 64
+"""Characters before the @ (RFC 5321, 4.5.3.1.1)."""
 
 
 class WrongError(ValueError):
@@ -132,6 +135,18 @@ def email(value: str) -> str:
     return plain
 
 
+def mailbox(value: str) -> str:
+    """Accept an address that every mail server can be asked to deliver to."""
+    local, _, domain = value.rpartition("@")
+    try:
+        spelled = domain.encode("idna").decode()
+    except UnicodeError:
+        spelled = ""
+    if len(local) > LOCAL_PART or not _MAILBOX.fullmatch(local) or not _DOMAIN.fullmatch(spelled):
+        raise WrongError(f"{shown(value)} can't be mailed to", "write it like ops@acme.example")
+    return value
+
+
 def domain(value: str) -> str:
     """Accept a mail domain, in lower case."""
     if not _DOMAIN.fullmatch(value):
@@ -196,6 +211,8 @@ LimitText = Annotated[Limit, BeforeValidator(limit), PlainSerializer(str)]
 Email = Annotated[str, AfterValidator(email)]
 Emails = Annotated[tuple[Email, ...], Field(strict=False, min_length=1), AfterValidator(unique)]
 SomeEmails = Annotated[Emails, BeforeValidator(listed)]
+Mailbox = Annotated[Email, AfterValidator(mailbox)]
+Mailboxes = Annotated[tuple[Mailbox, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(unique)]
 Domains = Annotated[tuple[Annotated[str, AfterValidator(domain)], ...], Field(strict=False), AfterValidator(unique)]
 Zone = Annotated[str, AfterValidator(zone)]
 FilePath = Annotated[Path, BeforeValidator(resolved)]

@@ -94,10 +94,12 @@ class Budget:
 # 10,000 in ten minutes for each application and mailbox, which a minute of 1,000 keeps to in any ten of them; 130,000
 # in ten seconds for an application in all tenants, which no tenant is to have for itself: a minute gets what ten
 # seconds may have.
+# Chats: Slack asks for one message a second (https://docs.slack.dev/apis/web-api/rate-limits/), others for less care.
 PUBLISHED: Final[Mapping[str, Budget]] = MappingProxyType(
     {
         "google": Budget(per_minute=10_000, per_agent_minute=600, per_day=1_000_000),
         "microsoft": Budget(per_minute=130_000, per_agent_minute=1_000),
+        "webhook": Budget(per_minute=60),
     }
 )
 
