@@ -9,11 +9,13 @@ LINE_LIMIT = 500
 """Characters of a title or location that are kept, whatever its source sends."""
 
 # What shows nothing, or moves what is shown: controls, soft hyphens, joiners and fillers, marks and overrides of the
-# direction, annotations, byte order marks, lone surrogates, musical and shorthand controls, and the tag and variation
-# characters that can carry a whole hidden text. White space and line ends are folded before these are taken out.
+# direction, annotations, byte order marks, lone surrogates, codes that are no character and break XML, musical and
+# shorthand controls, and the tag and variation characters that can carry a whole hidden text. White space and line ends
+# are folded before these are taken out.
 _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
-    "\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _SPACE = re.compile(r"\s+")
 

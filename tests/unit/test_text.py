@@ -24,6 +24,7 @@ from reconciler.text import LINE_LIMIT, address, line
         ("hidden\U000e0100\U000e01ef\ufe0f", "hidden"),
         ("blank\u3164\u115f\u1160\uffa0", "blank"),
         ("lone\ud800 \udfffend", "lone end"),
+        ("no\ufffecha\uffffrac\ufdd0ter", "nocharacter"),
         ("line\u2028para\u2029next\x85feed\x0b\x0c", "line para next feed"),
         ("Zoe\u0308", "Zoë"),
         ("e\u200b\u0301", "é"),
