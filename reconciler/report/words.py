@@ -6,15 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from reconciler import text
+from reconciler.inert import WIDEST, Sink, inert
 
 if TYPE_CHECKING:
     from reconciler.model import Value
 
 NOTHING: Final = "nothing"
-WIDEST: Final = 120
-"""Characters of one value that are shown."""
-
 _DATE_LENGTH: Final = len("2026-11-24")
 _VOWELS: Final = frozenset("aeiou")
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -40,8 +37,7 @@ def lasting(span: timedelta) -> str:
 
 def bounded(value: str, most: int = WIDEST) -> str:
     """Return `value` as one inert line of at most `most` characters, with … where it was cut."""
-    whole = text.line(value, most + 1)
-    return whole if len(whole) <= most else whole[: most - 1].rstrip() + "…"
+    return inert(value, Sink.TERMINAL, most)
 
 
 def zone_of(name: str | None) -> ZoneInfo:
