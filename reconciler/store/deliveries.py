@@ -88,9 +88,13 @@ class Denied(StrEnum):
 
 def last(connection: Connection, state: State, channel: str, now: datetime, *, urgent: bool = False) -> Delivery | None:
     """Return the latest report that reached a channel, or may have; with `urgent`, the latest of either kind."""
-    kinds = [Kind.REPORT, Kind.URGENT] if urgent else [Kind.REPORT]
-    there = [one for one in of(connection, state, channel, now) if one.is_out and one.kind in kinds]
-    return max(there, key=_place, default=None)
+    return latest(of(connection, state, channel, now), urgent=urgent)
+
+
+def latest(found: Iterable[Delivery], *, urgent: bool = False) -> Delivery | None:
+    """Return the latest of these that reached its channel or may have: a report, or with `urgent` either kind."""
+    kinds = {Kind.REPORT, Kind.URGENT} if urgent else {Kind.REPORT}
+    return max((one for one in found if one.is_out and one.kind in kinds), key=_place, default=None)
 
 
 def of(connection: Connection, state: State, channel: str, now: datetime) -> list[Delivery]:
@@ -129,17 +133,9 @@ def _covers(other: Delivery, one: Delivery) -> bool:
 
 
 def _shown(found: Sequence[Delivery]) -> list[Delivery]:
-    latest: dict[bool, Delivery] = {}
-    for one in found:
-        if one.is_out and one.kind is not Kind.ASKED:
-            latest[one.kind is Kind.REPORT] = one
     under_way = [one for one in found if one.status == CLAIMED]
-    there = [one for one in latest.values() if one.kind is Kind.REPORT or not _is_older(one, latest.get(True))]
-    return sorted([*there, *owed(found), *under_way], key=_place)
-
-
-def _is_older(one: Delivery, other: Delivery | None) -> bool:
-    return other is not None and one.until <= other.until
+    there = {one.id: one for one in (latest(found), latest(found, urgent=True)) if one is not None}
+    return sorted([*there.values(), *owed(found), *under_way], key=_place)
 
 
 def _place(one: Delivery) -> tuple[datetime, int]:
@@ -212,9 +208,8 @@ def _denied(found: Sequence[Delivery], wanted: Claim) -> Denied | None:
         return Denied.TOLD
     if wanted.kind is Kind.ASKED:
         return None
-    kinds = {Kind.REPORT} if wanted.kind is Kind.REPORT else {Kind.REPORT, Kind.URGENT}
-    latest = max((one for one in found if one.is_out and one.kind in kinds), key=_place, default=None)
-    return None if _mark(latest) == _mark(wanted.after) else Denied.MOVED
+    now_last = latest(found, urgent=wanted.kind is Kind.URGENT)
+    return None if _mark(now_last) == _mark(wanted.after) else Denied.MOVED
 
 
 def _mark(one: Delivery | None) -> int | None:
