@@ -47,7 +47,9 @@ _FIELD: Final = re.compile(r"(?:\d{1,2}|[a-z]{3}|[*,/-]){1,200}", re.ASCII | re.
 _PERCENT: Final = re.compile(r"(?<!\\)%")
 _REDIRECTION: Final = re.compile(r"(?<!\S)\d?[<>]{1,2}(?:&\d|\s*[^\s;&|]+)")
 _READING: Final = frozenset({"run", "pull"})
-_VALUED: Final = frozenset({"--format", "--only", "--approve", "--shard"})
+_VALUED: Final = frozenset(
+    {"--format", "--only", "--approve", "--shard", "--run", "--since", "--until", "--html", "--csv", "--xlsx", "--json"}
+)
 """Options that take the next word along; `--job` does too, and that word is the job."""
 _NO_PROGRAM: Final = frozenset({"cd", "test", "["})
 """Words after which `reconcile` is a folder or a file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,16 @@ def write(text: str) -> None:
     """Write to stdout; a reader who has left is no error, and the exit code stays what it is."""
     try:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence()
+
+
+def write_chunks(chunks: Iterable[str]) -> None:
+    """Write to stdout what is too long to be held; its last piece ends the line."""
+    try:
+        for chunk in chunks:
+            sys.stdout.write(chunk)
         sys.stdout.flush()
     except BrokenPipeError:
         _silence()

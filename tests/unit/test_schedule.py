@@ -33,15 +33,17 @@ def beat(*expressions: str, zone: str = "UTC") -> Rhythm | None:
 # ---- lines ----------------------------------------------------------------------------------------------------------
 
 
-def test_our_own_crontab_has_one_call_and_nothing_wrong() -> None:
+def test_our_own_crontab_runs_and_reports_and_nothing_is_wrong_with_it() -> None:
     found = read(ROOT / "crontab")
     assert found.problems == ()
-    [entry] = found.entries
-    assert (entry.expression, entry.words, entry.zone) == (
-        "*/5 * * * *",
-        ("run", "acme", "--scheduled", "--quiet"),
-        "UTC",
-    )
+    assert {entry.zone for entry in found.entries} == {"UTC"}
+    assert [(entry.expression, entry.words[0]) for entry in found.entries] == [
+        ("*/5 * * * *", "run"),
+        ("7-59/15 * * * *", "report"),
+        ("0 12 * * *", "report"),
+        ("30 12 1 * *", "report"),
+    ]
+    assert found.entries[0].words == ("run", "acme", "--scheduled", "--quiet")
 
 
 @pytest.mark.parametrize(
