@@ -30,11 +30,10 @@ CLAIMED: Final = "claimed"
 
 
 class Kind(StrEnum):
-    """What is told. Only a report moves the period of the next one on; one over dates that somebody chose does not."""
+    """What is told. Only a report moves the period of the next one on: what was urgent is in it too."""
 
     REPORT = "report"
     URGENT = "urgent"
-    ASKED = "asked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +128,7 @@ def owed(found: Iterable[Delivery]) -> list[Delivery]:
 def _covers(other: Delivery, one: Delivery) -> bool:
     if not other.is_out or other.until < one.until:
         return False
-    return other.kind is Kind.REPORT or (one.kind is not Kind.REPORT and other.kind is one.kind)
+    return other.kind is Kind.REPORT or one.kind is Kind.URGENT
 
 
 def _shown(found: Sequence[Delivery]) -> list[Delivery]:
@@ -206,8 +205,6 @@ def _denied(found: Sequence[Delivery], wanted: Claim) -> Denied | None:
         return Denied.BUSY
     if any(one.is_out for one in same):
         return Denied.TOLD
-    if wanted.kind is Kind.ASKED:
-        return None
     now_last = latest(found, urgent=wanted.kind is Kind.URGENT)
     return None if _mark(now_last) == _mark(wanted.after) else Denied.MOVED
 
