@@ -10,15 +10,17 @@ import re
 import shutil
 from base64 import b64encode
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from reconciler.report.bars import blocks, cells
 from reconciler.report.drawing import drawn, ink_on
 from reconciler.report.finding import KINDS
 from reconciler.report.look import Mood
-from reconciler.report.words import bounded, moment, zone_of
+from reconciler.report.words import bounded, day, moment, zone_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 TEMPLATE: Final = "run.txt.j2"
 PAGE: Final = "report.html.j2"
+MAIL: Final = "mail.html.j2"
+TEXT: Final = "report.txt.j2"
 FOLDER: Final = "reports"
 SHIPPED: Final = "shipped/"
 TEMPLATE_LIMIT: Final = 1_000_000
@@ -95,6 +99,42 @@ def page(report: Report, own: Path | None = None) -> str:
     return laid_out(PAGE, report, own, _inlined)
 
 
+def mail_page(report: Report, own: Path | None = None) -> str:
+    """Return the report as the body of a mail, of at most `MAIL_LIMIT` bytes: the lists get shorter, then the texts."""
+    filled = ""
+    for most, widest in _MAIL_SIZES:
+        filled = laid_out(MAIL, report, own, partial(_mailed, most, widest))
+        if len(filled.encode()) <= MAIL_LIMIT:
+            break
+    return filled
+
+
+MAIL_LIMIT: Final = 90_000
+"""Bytes of a mail's HTML. Gmail clips what is longer than 102 kB, and counts what the transfer encoding adds to it
+(spamresource.com, "What is Gmail clipping", which tried all three)."""
+
+_MAIL_SIZES: Final = ((8, 300), (5, 200), (3, 120), (1, 80), (0, 40))
+
+
+def _mailed(most: int, widest: int, report: Report, _: Path | None) -> Mapping[str, object]:
+    """Return how long a mail may be, its charts and its colour. The logo stays out: Gmail shows no `data:` image."""
+    colour = report.brand.colour if _COLOUR.fullmatch(report.brand.colour) else _PLAIN
+    charts = [(trend, cells(trend)) for trend in report.trends[:6]]
+    return {"most": most, "widest": widest, "charts": charts, "brand": colour, "ink_on_brand": ink_on(colour)}
+
+
+_PLAIN: Final = "#1f2933"
+
+
+def text(report: Report, own: Path | None = None) -> str:
+    """Return the report as plain text: what a mail shows without HTML, and what is printed."""
+    return laid_out(TEXT, report, own, _written)
+
+
+def _written(report: Report, _: Path | None) -> Mapping[str, object]:
+    return {"charts": [(trend, blocks(trend)) for trend in report.trends]}
+
+
 def laid_out(name: str, report: Report, own: Path | None = None, besides: Besides | None = None) -> str:
     """Fill the template `name` of `own` (a brokerage's folder) if there is one, else ours; `besides` gives it more.
 
@@ -129,6 +169,7 @@ def _sandbox(report: Report, own: Path | None, *, is_html: bool) -> SandboxedEnv
         keep_trailing_newline=True,
     )
     sandbox.filters["moment"] = lambda value: moment(value, zone)
+    sandbox.filters["day"] = day
     sandbox.globals["kinds"] = KINDS
     return sandbox
 
