@@ -83,8 +83,11 @@ class Directory:
         return cls(known, tuple(calendars), {name: agent for agent in known for name in names_of(agent)})
 
 
-def directory(job: Job, environ: Mapping[str, str], query: Query | None = None) -> Directory:
-    """Make the directory of `job`; `query` runs a statement on its CRM. Raise ConfigError with all problems."""
+def directory(job: Job, environ: Mapping[str, str] | None, query: Query | None = None) -> Directory:
+    """Make the directory of `job`; `query` runs a statement on its CRM. Raise ConfigError with all problems.
+
+    Without `environ` no address of a feed is looked up: it is then known whose calendars there are, and not where.
+    """
     labels = ["source"] if len(job.sources) == 1 else [f"source[{n}]" for n, _ in enumerate(job.sources, 1)]
     problems: list[Problem] = []
     entries: list[Entry] = []
@@ -111,7 +114,7 @@ def names_of(agent: Agent) -> tuple[str, ...]:
 class _Reader:
     """The agents of one source: its rows read and understood, and what is wrong with them."""
 
-    def __init__(self, label: str, source: Source, base: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, label: str, source: Source, base: Path, environ: Mapping[str, str] | None) -> None:
         self.label = label
         self.source = source
         self.base = base
@@ -190,7 +193,9 @@ class _Reader:
         return Place(text, str(self.base / visible(text)))
 
     def _feed(self, url: FeedUrl) -> Place:
-        address = url.reveal(self.environ)
+        if url.reference and self.environ is None:
+            return Place(str(url.reference), "")
+        address = url.reveal(self.environ or {})
         return Place(str(url.reference) if url.reference else hidden(address), address)
 
     def _wrong(self, where: str, what: str, hint: str = "") -> None:

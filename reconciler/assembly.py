@@ -94,14 +94,23 @@ def assemble(
 
 def directory(job: Job, environ: Mapping[str, str]) -> Directory:
     """Return the people and calendars of `job`; agents may be a query on its CRM."""
+    return _directory(job, environ, environ)
+
+
+def people_of(job: Job, environ: Mapping[str, str]) -> Directory:
+    """Return who the people of `job` are and what their calendars are called: no address of a feed is looked up."""
+    return _directory(job, environ, None)
+
+
+def _directory(job: Job, environ: Mapping[str, str], feeds: Mapping[str, str] | None) -> Directory:
     asks = any(getattr(table.agents, "query", None) for table in job.sources)
     if not asks or not isinstance(job.crm, SqlCrm):
-        return agents.directory(job, environ)
+        return agents.directory(job, feeds)
     from reconciler.crm.sql import SqlReader
 
-    reader = SqlReader(_sql_spec(job.crm, environ), resolve=lambda _: None)
+    reader = SqlReader(_sql_spec(job.crm.model_copy(update={"write_url": None}), environ), resolve=lambda _: None)
     try:
-        return agents.directory(job, environ, reader.query)
+        return agents.directory(job, feeds, reader.query)
     finally:
         reader.close()
 

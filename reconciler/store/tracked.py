@@ -20,7 +20,7 @@ from reconciler.store.schema import findings, journal, runs
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
-    from reconciler.model import Change, Fields
+    from reconciler.model import Change, Fields, Value
     from reconciler.store.state import State
 
 Period: TypeAlias = tuple[datetime, datetime]
@@ -113,7 +113,7 @@ def _changes(fields: Mapping[str, Any] | None) -> dict[str, Change]:
     return {name: (_value(before), _value(after)) for name, (before, after) in (fields or {}).items()}
 
 
-def _value(value: Any) -> Any:  # noqa: ANN401  # as JSON has it
+def _value(value: Value | list[str]) -> Value:
     return tuple(value) if isinstance(value, list) else value
 
 
