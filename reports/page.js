@@ -15,6 +15,7 @@
     rows.forEach((row, place) => { row.dataset.place = String(place); });
     for (const choice of tools.querySelectorAll("[data-filter]")) fill(choice);
     tools.hidden = false;
+    tools.querySelector("details").open = matchMedia("(min-width: 48rem)").matches;
     tools.addEventListener("input", show);
     tools.addEventListener("reset", () => setTimeout(show));
     tools.addEventListener("submit", (event) => event.preventDefault());

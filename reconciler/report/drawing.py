@@ -5,7 +5,7 @@ Pure. Numbers only; colours and words are the template's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,7 @@ BARS: Final = frozenset({"found", "fixed", "resolved", "refused", "runs"})
 """Trends that count what happened on a day; the others say how things stood, and are lines."""
 
 _MARGIN: Final = 3
-_HEAD: Final = 1.15  # room above the highest value, so that a line is not cut
+_USUAL: Final = 90.0
 _DARK: Final = "#000000"
 _LIGHT: Final = "#ffffff"
 _KNEE: Final = 0.04045  # below it sRGB is a straight line (IEC 61966-2-1)
@@ -39,7 +39,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A trend as it is drawn, `width` by `height`. A day of which nothing is known is a gap in `lines`."""
+    """A trend as it is drawn, `width` by `height`. A day of which nothing is known is a gap in `lines`.
+
+    The axis goes from `lowest` to `highest`.
+    """
 
     width: int
     height: int
@@ -47,6 +50,7 @@ class Chart:
     bar: float
     points: tuple[Point, ...]
     lines: tuple[str, ...]
+    lowest: float
     highest: float
 
     @property
@@ -56,10 +60,9 @@ class Chart:
 
 
 def drawn(trend: Trend) -> Chart:
-    """Lay a trend out; the axis begins at nothing, so that twice as much looks like it."""
-    values = [value for _, value in trend.points if value is not None]
-    highest = max(values, default=0.0)
-    placed = list(_placed(trend.points, highest * _HEAD or 1.0))
+    """Lay a trend out. The axis begins at nothing, so that twice as much looks like it, but for shares (see below)."""
+    lowest, highest = _axis(trend)
+    placed = list(_placed(trend.points, lowest, highest))
     return Chart(
         width=WIDTH,
         height=HEIGHT,
@@ -67,22 +70,31 @@ def drawn(trend: Trend) -> Chart:
         bar=round(_step(len(placed)) * 0.7, 2),
         points=tuple(point for point in placed if point),
         lines=tuple(_line(run) for run in _runs(placed)),
+        lowest=lowest,
         highest=highest,
     )
+
+
+def _axis(trend: Trend) -> tuple[float, float]:
+    """Say where the axis begins and ends. A share is hardly ever under 90 %: from nothing on, no loss would be seen."""
+    values = [value for _, value in trend.points if value is not None]
+    if trend.unit == "%":
+        return min((_USUAL, *(value // 10 * 10 for value in values))), 100.0
+    return 0.0, max(values, default=0.0)
 
 
 def _step(days: int) -> float:
     return (WIDTH - 2 * _MARGIN) / max(days, 1)
 
 
-def _placed(points: Iterable[tuple[date, float | None]], top: float) -> Iterator[Point | None]:
-    points = tuple(points)
+def _placed(points: Sequence[tuple[date, float | None]], lowest: float, highest: float) -> Iterator[Point | None]:
     step = _step(len(points))
+    scale = (HEIGHT - 2 * _MARGIN) / (highest - lowest or 1.0)
     for place, (day, value) in enumerate(points):
         if value is None:
             yield None
             continue
-        high = round(value / top * (HEIGHT - 2 * _MARGIN), 2)
+        high = round((value - lowest) * scale, 2)
         yield Point(day, value, round(_MARGIN + step * (place + 0.5), 2), round(HEIGHT - _MARGIN - high, 2), high)
 
 
