@@ -16,7 +16,7 @@ from reconciler.report.report import Standing
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from reconciler.report.recorded import Recorded, Tracked
+    from reconciler.report.recorded import Tracked
 
 PENDING: Final = "pending"
 """The clue of a finding that is a moment old: the live integration may be about to bring it."""
@@ -43,12 +43,6 @@ class Period:
     def holds(self, at: datetime | None) -> bool:
         """Tell whether an instant is in this period."""
         return at is not None and self.since < at <= self.until
-
-
-def period_of(recorded: Recorded) -> Period:
-    """Read what was written in a period: once through its writes, of which the findings' keys alone are kept."""
-    fixed = {fix.finding for fix in recorded.fixes if fix.finding is not None}
-    return Period(since=recorded.since, until=recorded.until, fixed=fixed)
 
 
 def standing_of(tracked: Tracked, period: Period) -> Standing | None:
@@ -104,7 +98,7 @@ def critical_since(tracked: Tracked) -> datetime | None:
     """Return when a finding became critical: with its first sighting, or as its appointment drew near."""
     if tracked.finding.severity is not Severity.CRITICAL:
         return None
-    near = [begins - SOON for begins in _starts(tracked) if begins >= tracked.last_seen]
+    near = [begins - SOON for begins in _starts(tracked) if begins - SOON <= tracked.last_seen <= begins]
     return max(tracked.first_seen, min(near)) if near else tracked.first_seen
 
 
