@@ -1,0 +1,99 @@
+"""All that a report is told from, gathered in one walk through findings and writes: counted, and nothing said yet.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from reconciler.model import Severity
+from reconciler.report import causes
+from reconciler.report.standing import Period
+from reconciler.report.tally import Tally, tallied
+from reconciler.report.unseen import Coverage, coverage
+from reconciler.report.writes import Refused, Written, refused, written
+
+if TYPE_CHECKING:
+    from reconciler.report.causes import Causes
+    from reconciler.report.look import Look
+    from reconciler.report.recorded import Recorded, Told
+    from reconciler.report.report import Cause
+
+LISTED: Final = 20
+"""Rows of one section, causes, and calendars that are listed; what is more is counted."""
+
+STALE: Final = timedelta(hours=24)
+"""How old the latest run may be before what it saw is no news of today any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a period came to. `told` are the causes that this report tells, `refused` is there while plans are refused.
+
+    `silent` says for how long no run ended, where that is too long.
+    """
+
+    recorded: Recorded
+    look: Look
+    is_urgent: bool
+    period: Period
+    written: Written
+    tally: Tally
+    coverage: Coverage
+    causes: Causes
+    told: tuple[Cause, ...]
+    refused: Refused | None
+    silent: timedelta | None
+
+    @property
+    def owed(self) -> tuple[Told, ...]:
+        """Return the earlier reports that may not have arrived, or did not."""
+        return tuple(told for told in self.recorded.told if told.status != "sent")
+
+    @property
+    def fixed(self) -> int:
+        """Count what a write of ours put right; what no finding asked for too."""
+        return self.tally.fixed + self.written.unasked
+
+    @property
+    def critical(self) -> int:
+        """Count what is open and can't wait."""
+        return self.tally.severe[Severity.CRITICAL]
+
+
+def facts(recorded: Recorded, look: Look, *, urgent: bool) -> Facts:
+    """Gather the facts of a period: of what is newly refused, blind or critical alone, if it is `urgent`."""
+    came, found = written(recorded), causes.found(recorded, look)
+    period = Period(since=recorded.since, until=recorded.until, fixed=came.fixed)
+    known = frozenset(cause.key for cause in found.told if not cause.is_new) if urgent else None
+    tally, gaps = tallied(recorded, period, found, LISTED, known)
+    now = refused(recorded)
+    return Facts(
+        recorded=recorded,
+        look=look,
+        is_urgent=urgent,
+        period=period,
+        written=Written() if urgent else came,
+        tally=tally,
+        coverage=coverage(gaps, look, LISTED, known),
+        causes=found,
+        told=tuple(cause for cause in found.told if not urgent or _is_urgent(cause, tally)),
+        refused=now if now is not None and (now.is_new or not urgent) else None,
+        silent=None if urgent else _silent(recorded),
+    )
+
+
+def _silent(recorded: Recorded) -> timedelta | None:
+    """Return for how long no run has ended, where that was not asked for and is too long."""
+    if recorded.is_past or recorded.last is None:
+        return None
+    age = recorded.made_at - recorded.last.started_at
+    return age if age > STALE else None
+
+
+def _is_urgent(cause: Cause, tally: Tally) -> bool:
+    """Tell whether a new cause can't wait: for itself, or for a finding that can't."""
+    return cause.is_new and (cause.severity is Severity.CRITICAL or tally.by_cause[cause.key] > 0)
