@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model import Severity
-from reconciler.report import causes
+from reconciler.report.causes import found
 from reconciler.report.standing import Period
 from reconciler.report.tally import Tally, tallied
 from reconciler.report.unseen import Coverage, coverage
@@ -66,10 +66,10 @@ class Facts:
 
 def facts(recorded: Recorded, look: Look, *, urgent: bool) -> Facts:
     """Gather the facts of a period: of what is newly refused, blind or critical alone, if it is `urgent`."""
-    came, found = written(recorded), causes.found(recorded, look)
+    came, causes = written(recorded), found(recorded, look)
     period = Period(since=recorded.since, until=recorded.until, fixed=came.fixed)
-    known = frozenset(cause.key for cause in found.told if not cause.is_new) if urgent else None
-    tally, gaps = tallied(recorded, period, found, LISTED, known)
+    known = frozenset(cause.key for cause in causes.told if not cause.is_new) if urgent else None
+    tally, gaps = tallied(recorded, period, causes, LISTED, known)
     now = refused(recorded)
     return Facts(
         recorded=recorded,
@@ -79,8 +79,8 @@ def facts(recorded: Recorded, look: Look, *, urgent: bool) -> Facts:
         written=Written() if urgent else came,
         tally=tally,
         coverage=coverage(gaps, look, LISTED, known),
-        causes=found,
-        told=tuple(cause for cause in found.told if not urgent or _is_urgent(cause, tally)),
+        causes=causes,
+        told=tuple(cause for cause in causes.told if not urgent or _is_urgent(cause, tally)),
         refused=now if now is not None and (now.is_new or not urgent) else None,
         silent=None if urgent else _silent(recorded),
     )

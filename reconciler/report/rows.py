@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model import Outcome, Side
-from reconciler.report import links
 from reconciler.report.finding import ADVICE, MATCHED, changes_of, fate_of
+from reconciler.report.links import calendar_link, crm_link
 from reconciler.report.report import Row, Standing
 from reconciler.report.words import bounded, canonical, lasting
 
@@ -68,7 +68,7 @@ def row(tracked: Tracked, standing: Standing, cause: str, telling: Telling) -> R
         event=event,
         crm_id=record,
         calendar_link=_event_link(tracked, look),
-        crm_link=links.crm_link(look.link, finding.crm_id),
+        crm_link=crm_link(look.link, finding.crm_id),
         first_seen=tracked.first_seen,
         last_seen=tracked.last_seen,
         resolved_at=tracked.resolved_at,
@@ -80,7 +80,7 @@ def row(tracked: Tracked, standing: Standing, cause: str, telling: Telling) -> R
 
 def _event_link(tracked: Tracked, look: Look) -> str:
     place, event = tracked.place, tracked.finding.event
-    return links.calendar_link(place, event, look.endpoints.get(place.source)) if place and event else ""
+    return calendar_link(place, event, look.endpoints.get(place.source)) if place and event else ""
 
 
 def is_new(tracked: Tracked, recorded: Recorded) -> bool:
