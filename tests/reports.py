@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -20,6 +20,16 @@ ANN, BOB, CID, DEE = (f"{name}@acme.example" for name in ("ann", "bob", "cid", "
 OFFICES: Final = {ANN: "Lakeview", BOB: "Lakeview", CID: "Riverside", DEE: "Riverside"}
 TEN: Final = "Tue 24 Nov 2026 10:00 CST (16:00 UTC)"
 ELEVEN: Final = "Tue 24 Nov 2026 11:00 CST (17:00 UTC)"
+
+SECTIONS: Final = {
+    "new": "New",
+    "open": "Still open",
+    "undone": "Not done",
+    "held": "Held back by the job file",
+    "fixed": "Fixed",
+    "resolved": "Settled without us",
+    "accepted": "Accepted",
+}
 
 
 def row(key: str, kind: Kind, standing: Standing, **given: Any) -> Row:
@@ -349,20 +359,24 @@ def _trend(name: str, title: str, unit: str, values: list[float]) -> Trend:
     )
 
 
+def _section(name: str, rows: Iterable[Row], count: int, *unlisted: str) -> Section:
+    return Section(name=name, title=SECTIONS[name], count=count, rows=tuple(rows), unlisted=unlisted)
+
+
 def sample_report(**given: Any) -> Report:
     """Return a bad morning with something in every part of a report."""
+    needing = tuple(_needing())
+    waiting = tuple(_waiting())
     sections = (
-        Section(name="needs_you", title="Needs you", count=4, rows=tuple(_needing())),
-        Section(
-            name="held",
-            title="Held back",
-            count=27,
-            rows=tuple(_shifted()),
-            unlisted=("23 more tz_shift",),
+        _section(
+            "new", [each for each in (*needing, *waiting[2:]) if each.is_new], 38, "35 more belong to the causes above"
         ),
-        Section(name="waiting", title="Not written yet", count=3, rows=tuple(_waiting())),
-        Section(name="fixed", title="Fixed", count=12, rows=tuple(_fixed()), unlisted=("7 more missing_in_crm",)),
-        Section(name="over", title="Resolved and accepted", count=2, rows=tuple(_over())),
+        _section("open", [each for each in needing if not each.is_new], 2),
+        _section("undone", waiting[:2], 2),
+        _section("held", tuple(_shifted()), 27, "23 more belong to the causes above"),
+        _section("fixed", tuple(_fixed()), 12, "7 more: Missing in the CRM"),
+        _section("resolved", [each for each in _over() if each.resolved_at], 1),
+        _section("accepted", [each for each in _over() if not each.resolved_at], 1),
     )
     every = tuple(each for section in sections for each in section.rows)
     report = Report(
@@ -376,7 +390,7 @@ def sample_report(**given: Any) -> Report:
             "3 causes stand behind 79 of 86 open findings.",
             "12 appointments were put right since the last report.",
         ),
-        period="Sun 22 Nov 2026 06:55 CST to Mon 23 Nov 2026 06:55 CST, 288 runs",
+        period="Sun 22 Nov 2026 06:55 CST (12:55 UTC) to Mon 23 Nov 2026 06:55 CST (12:55 UTC)",
         since=SINCE,
         until=UNTIL,
         made_at=MADE_AT,
@@ -392,11 +406,15 @@ def sample_report(**given: Any) -> Report:
         ),
         causes=CAUSES,
         figures=(
+            Figure("not_seen", "Not seen", 2, 1),
             Figure("critical", "Critical", 2, 1),
             Figure("needs_you", "Need you", 4, 2),
             Figure("open", "Open", 86, 41),
             Figure("fixed", "Fixed", 12, 12),
-            Figure("resolved", "Resolved", 1, 1),
+            Figure("resolved", "Settled", 1, 1),
+            Figure("failed", "Failed", 1),
+            Figure("deferred", "Put off", 1),
+            Figure("held", "Held back", 27, 4),
         ),
         sections=sections,
         trends=trends(),
@@ -412,7 +430,8 @@ def sample_report(**given: Any) -> Report:
             ),
             Next("To settle a conflict for the calendar", "reconcile resolve 81d07743cc19 --take calendar"),
         ),
-        digest="c2a94f0d77e1",
+        digest="c2a94f0d77e1b80566c3a94f0d77e1b80566c3a94f0d77e1b80566c3a94f0d77",
+        zone="America/Chicago",
         rows=lambda: iter(every),
     )
     return replace(report, **given)
@@ -436,7 +455,7 @@ def safe_report(**given: Any) -> Report:
                 Figure("needs_you", "Need you", 0),
                 Figure("open", "Open", 0),
                 Figure("fixed", "Fixed", 0),
-                Figure("resolved", "Resolved", 0),
+                Figure("resolved", "Settled", 0),
             ),
             "sections": (),
             "lines": ("288 runs, all of them complete.",),
@@ -465,11 +484,5 @@ def many_rows(count: int) -> Iterator[Row]:
 def long_report(count: int, listed: int = 50, **given: Any) -> Report:
     """Return a report over `count` findings, of which `listed` are in its section."""
     rows = tuple(each for each, _ in zip(many_rows(count), range(listed), strict=False))
-    section = Section(
-        name="waiting",
-        title="Not written yet",
-        count=count,
-        rows=rows,
-        unlisted=(f"{count - len(rows):,} more missing_in_crm",),
-    )
+    section = _section("open", rows, count, f"{count - len(rows):,} more: Missing in the CRM")
     return sample_report(**{"sections": (section,), "rows": lambda: many_rows(count), **given})
