@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from reconciler.model import Acceptance, Fields, rfc3339
+from reconciler.model import Acceptance, Fields, Kind, rfc3339
 from reconciler.report.recorded import Fix, PastRun, Recorded, Taken, Tracked, Watched
 from reconciler.report.report import Cause, Report, Row, Standing, Trend, Unseen
 from reconciler.result import FORMAT_VERSION
@@ -114,16 +114,20 @@ def _trend(trend: Trend) -> dict[str, Any]:
 
 def items(recorded: Recorded, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     """Walk through all findings once: each with the name of the list that it goes into."""
-    last = recorded.last
     for tracked, row in _side_by_side(recorded.findings, report.rows()):
         said = _finding(tracked, row)
-        if last is not None and tracked.last_seen == last.started_at:
+        if _is_of_last_run(tracked, recorded):
             yield "findings", said
             yield from (("deltas", _delta(tracked, taken)) for taken in tracked.taken)
-        name = _list_of(tracked, row, report.since)
+        name = _list_of(tracked, row, recorded)
         if name:
             yield name, said
+    last = recorded.last
     yield from (("deltas", _written(fix)) for fix in recorded.fixes if last and fix.run == last.id and not fix.finding)
+
+
+def _is_of_last_run(tracked: Tracked, recorded: Recorded) -> bool:
+    return recorded.last is not None and tracked.last_seen == recorded.last.started_at
 
 
 def _side_by_side(findings: Iterable[Tracked], rows: Iterator[Row]) -> Iterator[tuple[Tracked, Row | None]]:
@@ -137,17 +141,28 @@ def _side_by_side(findings: Iterable[Tracked], rows: Iterator[Row]) -> Iterator[
             yield tracked, None
 
 
-def _list_of(tracked: Tracked, row: Row | None, since: datetime) -> str:
+def _list_of(tracked: Tracked, row: Row | None, recorded: Recorded) -> str:
     """Name the list of a finding; what is a moment old is in none but the run's own."""
-    standing = row.standing if row else None
-    if standing is Standing.PENDING:
-        return ""
-    if standing in _OVER or tracked.resolved_at is not None:
+    if row is None:
+        return _list_of_gap(tracked, recorded)
+    if row.standing in _OVER:
         return "resolved"
-    if standing is Standing.ACCEPTED or (row is None and tracked.accepted is not None):
+    if row.standing is Standing.ACCEPTED:
         return "accepted"
-    is_new = row.is_new if row else tracked.first_seen > since
-    return "new" if is_new else "open"
+    if row.standing.is_open:
+        return "new" if row.is_new else "open"
+    return ""
+
+
+def _list_of_gap(tracked: Tracked, recorded: Recorded) -> str:
+    """Name the list of what was not seen, which has no row; anything else without one is not told of."""
+    if tracked.finding.kind is not Kind.COVERAGE_GAP or tracked.first_seen > recorded.until:
+        return ""
+    if tracked.resolved_at is not None and tracked.resolved_at <= recorded.until:
+        return "resolved"
+    if tracked.accepted is not None:
+        return "accepted"
+    return "new" if tracked.told_from > recorded.since else "open"
 
 
 def _finding(tracked: Tracked, row: Row | None) -> dict[str, Any]:
