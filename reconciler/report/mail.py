@@ -24,6 +24,7 @@ from email.utils import format_datetime
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from reconciler.config.hosts import is_loopback
 from reconciler.inert import Sink, inert
 from reconciler.report.answer import Answer, Fate
 
@@ -37,8 +38,9 @@ SUBJECT: Final = 200
 NAME: Final = 60
 SAID: Final = 200
 DOMAIN: Final = 40
-"""Characters: of a subject, of a sender's name, of what a server is quoted with, of the domain in an id. Longer ids
-would be folded as if they were words."""
+LABEL: Final = 20
+"""Characters: of a subject, of a sender's name, of what a server is quoted with, of the domain and of a job's name in
+an id. Longer ids would be folded as if they were words."""
 
 MARK: Final = "[RECON]"
 _PORTS: Final = {"tls": 465, "starttls": 587, "none": 25}
@@ -118,7 +120,7 @@ def _domain(address: str) -> str:
 
 
 def _label(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:DOMAIN].strip("-") or "job"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LABEL].strip("-") or "job"
 
 
 def _encodable(text: str) -> str:
@@ -143,7 +145,7 @@ class Server:
         """Read `smtp://user:password@host:587?tls=starttls` or `smtps://host`, as the job file's check let it pass."""
         parts = urlsplit(url)
         host = parts.hostname or ""
-        usual = "tls" if parts.scheme == "smtps" else "none" if _is_loopback(host) else "starttls"
+        usual = "tls" if parts.scheme == "smtps" else "none" if is_loopback(host) else "starttls"
         tls = "tls" if usual == "tls" else dict(parse_qsl(parts.query)).get("tls", usual)
         login = unquote(parts.username or ""), unquote(parts.password or "")
         return cls(host, parts.port or _PORTS[tls], tls, *login)
@@ -152,7 +154,7 @@ class Server:
     def context(self) -> ssl.SSLContext:
         """Return what TLS must come to: a certificate that is verified, but on this machine."""
         context = ssl.create_default_context()
-        if _is_loopback(self.host):
+        if is_loopback(self.host):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
@@ -160,10 +162,6 @@ class Server:
     def __repr__(self) -> str:
         """Name the server and nothing that is secret."""
         return f"Server({self.host}:{self.port}, {self.tls})"
-
-
-def _is_loopback(host: str) -> bool:
-    return host.lower() == "localhost" or host == "::1" or host.startswith("127.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from reconciler import __version__
+from reconciler.config.hosts import is_loopback
 from reconciler.report.answer import Answer, Fate
 from reconciler.sources.answers import (
     Level,
@@ -172,7 +173,7 @@ class Hook:
         except (OSError, UnicodeError):
             raise RejectedError("has a host name that can't be resolved") from None
         for address in found:
-            if why := refused(address, loopback=_is_loopback(host), private=self.allow_private):
+            if why := refused(address, loopback=is_loopback(host), private=self.allow_private):
                 raise RejectedError(f"leads to {why}, which is not allowed (report.webhook.allow_private)")
         return found
 
@@ -214,7 +215,3 @@ def _cut(line: socket.socket | None) -> None:
     if line is not None:
         with suppress(OSError):
             line.shutdown(socket.SHUT_RDWR)
-
-
-def _is_loopback(host: str) -> bool:
-    return host.lower() == "localhost" or host == "::1" or host.startswith("127.")
