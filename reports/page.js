@@ -21,6 +21,7 @@
     tools.addEventListener("submit", (event) => event.preventDefault());
     document.getElementById("unfold").addEventListener("click", unfold);
     for (const cause of document.querySelectorAll(".cause")) offerFindings(cause);
+    for (const figure of document.querySelectorAll("[data-set]")) figure.addEventListener("click", () => only(figure.dataset.set, figure.dataset.value));
   }
 
   // ---- filters ----
@@ -36,6 +37,7 @@
 
   function wordsFor(by, row) {
     if (by === "kind") return row.dataset.kindSaid;
+    if (by === "standing") return row.dataset.standing.replaceAll("_", " ");
     if (by === "cause") return causeNamed(row.dataset.cause)?.querySelector("h3").textContent ?? row.dataset.cause;
     return row.dataset[by];
   }
@@ -60,6 +62,13 @@
     }
     sort(document.getElementById("sort").value);
     tell(filters);
+  }
+
+  function only(by, value) {
+    tools.reset();
+    document.getElementById(by).value = value;
+    tools.querySelector("details").open = true;
+    show();
   }
 
   function holds(row, words) {
@@ -122,9 +131,7 @@
     if (!rows.some((row) => row.dataset.cause === cause.dataset.cause)) return;
     const button = buttonSaying("Show its findings");
     button.addEventListener("click", () => {
-      tools.reset();
-      document.getElementById("cause").value = cause.dataset.cause;
-      show();
+      only("cause", cause.dataset.cause);
       document.getElementById("findings").focus();
     });
     cause.append(button);
