@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler import findings, normalise
-from reconciler.model import Fields, Link, Pair, Record, Step, Tier
+from reconciler.model import Fields, Link, Pair, Record, Seen, Step, Tier
 
 if TYPE_CHECKING:
     from reconciler.judgement import Judged, Judgement
@@ -21,10 +21,17 @@ BATCH = 1000
 class Agreement:
     """Count pairs that agree, and hand their links on in batches: on a first run there may be a million."""
 
-    def __init__(self, agree: Callable[[Sequence[Agreed]], None], found: Judgement, compare: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        agree: Callable[[Sequence[Agreed]], None],
+        found: Judgement,
+        compare: tuple[str, ...],
+        ours: str | None = None,
+    ) -> None:
         self._agree = agree
         self._found = found
         self._compare = compare
+        self._ours = ours  # how the CRM calls us as a record's writer
         self._waiting: list[Agreed] = []
         self.claimed: set[str] = set()  # records that an event without a link was given
         self.spoken_for: set[str] = set()  # records that keep the event their link leads to
@@ -49,8 +56,16 @@ class Agreement:
         self._waiting.append(agreed(pair, pair.record, self._compare))
         if pair.link is None:
             self._found.linked[pair.calendar.agent.email] += 1
+            self._hear(pair.seen, pair.record, pair.calendar_id or 0)
         if len(self._waiting) >= BATCH:
             self.flush()
+
+    def _hear(self, seen: Seen, record: Record, calendar: int) -> None:
+        """Note when a booking was made that reached the other side without us: what else writes there is alive."""
+        is_ours = seen.claim is not None or (self._ours is not None and record.origin == self._ours)
+        heard = self._found.heard.get(calendar)
+        if seen.modified is not None and not is_ours and (heard is None or heard < seen.modified):
+            self._found.heard[calendar] = seen.modified
 
     def flush(self) -> None:
         if self._waiting:

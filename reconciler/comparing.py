@@ -17,7 +17,7 @@ from reconciler.findings import Context
 from reconciler.judgement import Bench, Judgement, Ruling, Rulings, World, in_turn, no_ruling
 from reconciler.model import Action, AgentState, Direction, Finding, Role, Shape
 from reconciler.snapshot import look_up, unreachable
-from reconciler.store import accepted, compare, journal, ledger, mirror
+from reconciler.store import accepted, compare, journal, ledger, mirror, state
 from reconciler.store.compare import Scope
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
         mirror.read_whole_next(connection, found.reread)
         if not setup.is_dry:
             holding.let_go(connection, setup.state, world.scope, held)
+            state.hear(connection, found.heard, this.now)
     for each in this.observed:
         found.findings += reading_findings(each, this.now)
     found.findings += _left_behind(setup, world)
@@ -150,7 +151,7 @@ def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:
     with setup.state.begin() as connection:
         held = compare.left_behind(connection, setup.state, world.watched.keys() - frozen)
     for number, source, agent, name, count in held:
-        yield groups.left_behind((source, agent, name), count, has_left=number in frozen)
+        yield replace(groups.left_behind((source, agent, name), count, has_left=number in frozen), calendar=number)
 
 
 def _agree(setup: Setup) -> Callable[[Sequence[Agreed]], None]:
@@ -181,6 +182,10 @@ def _fetch(setup: Setup, world: World) -> Callable[[Iterable[str]], Sequence[Rec
 
 def reading_findings(each: Observed, now: datetime) -> list[Finding]:
     """Return what is to be said of how one calendar was read."""
+    return [replace(finding, calendar=each.watched.id) for finding in _of_reading(each, now)]
+
+
+def _of_reading(each: Observed, now: datetime) -> list[Finding]:
     calendar = each.watched.calendar
     if each.mode is None:
         return [groups.unobserved(calendar, each.why or "", each.watched.blind_since or now)] if each.asked else []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from reconciler import decide, deltas, normalise, patterns, sides, text
+from reconciler import clues, decide, deltas, normalise, patterns, sides, text
 from reconciler.deltas import Context, ends_at, inert, key_of
 from reconciler.model import (
     Absence,
@@ -216,6 +216,10 @@ def _finding(
         start=_start(pair),
         tier=pair.tier,
         sides=sides.sides(seen, record, context.compare),
+        has=clues.has(seen, record),
+        changed=clues.changed(pair, verdict.situation),
+        clues=clues.clues(pair, verdict, names, context.origin),
+        calendar=pair.calendar_id,
     )
 
 
@@ -285,7 +289,8 @@ def _held(pair: Pair, verdict: Verdict, context: Context) -> Outlook:
     why = _UNKNOWN if decide.UNKNOWN in pair.holds else _WAITS if pending else verdict.reason
     kind = _apparent_kind(pair, names)
     finding = _finding(pair, replace(verdict, reason=""), context, names, Remedy.HOLD, why, kind)
-    waiting = replace(finding, severity=SEVERITY[kind])  # nobody is woken for what may settle itself
+    marks = (*finding.clues, clues.PENDING) if pending else finding.clues
+    waiting = replace(finding, severity=SEVERITY[kind], clues=marks)  # nobody is woken for what may settle itself
     return Outlook("held", (waiting,), pending=pending)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler import findings, sides, text
+from reconciler import clues, findings, sides, text
 from reconciler.findings import SEVERITY, Context, finding_key
-from reconciler.model import Calendar, Change, Finding, Kind, Record, Remedy, Seen, Severity, rfc3339
+from reconciler.model import Calendar, Change, Finding, Kind, Pair, Record, Remedy, Seen, Severity, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,9 @@ NAME = 80
 
 def shifted(group: Shifted, context: Context) -> Finding:
     """Say once that an agent's records are all off by the same amount: a cause, not so many rows."""
-    ids = sorted(pair.record.id for pair in group.pairs if pair.record)
+    records = [pair.record for pair in group.pairs if pair.record]
+    ids = sorted(record.id for record in records)
+    first = min(group.pairs, key=_start)
     starts = sorted(str(pair.seen.fields["start"]) for pair in group.pairs if pair.seen and "start" in pair.seen.fields)
     return Finding(
         key=shift_key(group.agent, group.off),
@@ -37,7 +39,24 @@ def shifted(group: Shifted, context: Context) -> Finding:
         agent=group.agent,
         start=starts[0] if starts else None,
         sides=sides.together(sides.sides(pair.seen, pair.record, context.compare) for pair in group.pairs),
+        has=clues.has(first.seen, first.record),
+        changed=min((record.updated for record in records if record.updated), default=None),  # that is how it began
+        clues=(
+            f"shift:{int(group.off.total_seconds())}",
+            f"records:{len(ids)}",
+            *clues.origins(records, context.origin),
+        ),
+        calendar=_common({pair.calendar_id for pair in group.pairs}),
     )
+
+
+def _start(pair: Pair) -> str:
+    return str(pair.seen.fields.get("start", "")) if pair.seen else ""
+
+
+def _common(numbers: set[int | None]) -> int | None:
+    """Return the calendar of all, if it is one."""
+    return next(iter(numbers)) if len(numbers) == 1 else None
 
 
 def shift_key(agent: str, off: timedelta) -> str:
@@ -56,8 +75,11 @@ def _some(ids: list[str]) -> str:
     return "CRM " + ", ".join(ids[:SHOWN]) + more
 
 
-def duplicated(group: tuple[Record, ...]) -> Finding:
-    """Name records that seem to stand for one appointment. Never fixed by itself: either may carry notes."""
+def duplicated(group: tuple[Record, ...], ours: str | None = None) -> Finding:
+    """Name records that seem to stand for one appointment. Never fixed by itself: either may carry notes.
+
+    `ours` is how the CRM calls us as a record's writer.
+    """
     ids = [record.id for record in group]
     origins = sorted({record.origin for record in group if record.origin})
     wrote = f", written by {', '.join(origins)}" if origins else ""
@@ -74,6 +96,13 @@ def duplicated(group: tuple[Record, ...]) -> Finding:
         fields=_apart(group),
         start=_text(first, "start"),
         sides=sides.together(sides.sides(None, record, tuple(sorted(record.fields))) for record in group),
+        has=clues.has(None, first),
+        changed=clues.latest(record.updated for record in group),
+        clues=(
+            *clues.origins(group, ours),
+            *clues.scheduler(record.key for record in group if record.key),
+            f"records:{len(ids)}",
+        ),
     )
 
 
@@ -90,8 +119,10 @@ def _apart(group: tuple[Record, ...]) -> Mapping[str, Change]:
     }
 
 
-def double_booked(agent: str, one: Seen, other: Seen, context: Context) -> Finding:
-    """Say that an agent is expected in two places."""
+def double_booked(
+    agent: str, one: Seen, other: Seen, context: Context, places: Mapping[int, int] | None = None
+) -> Finding:
+    """Say that an agent is expected in two places; `places` are the calendars of what was seen, by its identity."""
     first, second = sorted((one, other), key=lambda seen: (seen.span.starts_at, seen.event))
     start = rfc3339(second.span.start)
     marks = sorted((first.meeting or first.event, second.meeting or second.event))
@@ -105,6 +136,9 @@ def double_booked(agent: str, one: Seen, other: Seen, context: Context) -> Findi
         event=second.event,
         start=start,
         sides=sides.together(sides.sides(seen, None, ()) for seen in (first, second)),
+        has=clues.has(second, None),
+        changed=clues.latest((first.modified, second.modified)),
+        calendar=(places or {}).get(id(second)),
     )
 
 
@@ -136,6 +170,7 @@ def unobserved(calendar: Calendar, why: str, since: datetime) -> Finding:
         why=f"{calendar.label} was not read whole since {since:%Y-%m-%d %H:%M} UTC: {why} Its records are left alone.",
         agent=calendar.agent.email,
         sides=sides.said("gap"),
+        clues=("blind",),
     )
 
 
@@ -160,6 +195,7 @@ def missed(calendar: Calendar, found: Missed) -> Finding:
         why=f"{calendar.label} was compared with a list that its provider made anew: {'; '.join(said)}.",
         agent=calendar.agent.email,
         sides=sides.said(*repaired, "", *found.expansion),
+        clues=("missed",),
     )
 
 
@@ -181,6 +217,7 @@ def left_behind(place: tuple[str, str, str], records: int, *, has_left: bool) ->
         why=f"{cause}; {records} live records of it are left alone until they are past, or a person moves them.",
         agent=agent,
         sides=sides.said("left behind"),
+        clues=("left" if has_left else "unnamed",),
     )
 
 
@@ -193,4 +230,5 @@ def blind(why: str) -> Finding:
         remedy=Remedy.HUMAN,
         why=why,
         sides=sides.said("gap"),
+        clues=("crm",),
     )

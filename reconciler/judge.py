@@ -15,19 +15,7 @@ from reconciler.agreement import Agreed, Agreement
 from reconciler.decide import Rules
 from reconciler.judgement import Bench, Judged, Judgement, Ruled, Rulings, World, no_ruling
 from reconciler.match import Candidates
-from reconciler.model import (
-    Link,
-    Outcome,
-    Pair,
-    Presence,
-    Record,
-    Role,
-    Seen,
-    Situation,
-    Step,
-    Tier,
-    Verdict,
-)
+from reconciler.model import Link, Outcome, Pair, Presence, Record, Role, Situation, Step, Tier, Verdict
 from reconciler.pairing import (
     beside,
     forsaken,
@@ -74,7 +62,7 @@ def judge(
     with all pairs at once, which of those that would be created are there already.
     """
     found = Judgement()
-    agreement = Agreement(agree, found, world.rules.compare)
+    agreement = Agreement(agree, found, world.rules.compare, world.context.origin)
     from_links = list(_from_links(connection, state, world, agreement, found))
     from_links = list(_recreated(connection, state, world, agreement, fetch, from_links))
     lost = left_behind(from_links)
@@ -204,7 +192,7 @@ def _apart(weighed: Iterable[compare.Weighed], world: World, found: Judgement) -
     """Yield the records of observed calendars' links that don't agree; count all others."""
     for one in weighed:
         if one.calendar in world.watched:
-            found.linked[world.watched[one.calendar].calendar.agent.email] += one.live
+            found.linked[_owner(world, one.calendar)] += one.live
         if one.calendar in world.scope.blind:
             found.pairs["held"] += one.recorded
             found.records["held"] += one.recorded
@@ -322,23 +310,29 @@ def _groups(connection: Connection, state: State, world: World, found: Judgement
     now = codec.epoch(world.context.now)
     crowded = compare.crowded_records(connection, state, now, int(patterns.SAME_TIME.total_seconds()))
     ours = [record for record in crowded if record.fields.get("agent") in world.people]
-    found.findings += [groups.duplicated(group) for group in patterns.duplicates(ours)]
+    found.findings += [groups.duplicated(group, world.context.origin) for group in patterns.duplicates(ours)]
     for busy in _busy(connection, state, world, now):
-        found.findings += [groups.double_booked(*clash, world.context) for clash in patterns.double_bookings(busy)]
+        places = {id(one.seen): one.calendar for one in busy}
+        clashes = patterns.double_bookings((_owner(world, one.calendar), one.seen) for one in busy)
+        found.findings += [groups.double_booked(*clash, world.context, places) for clash in clashes]
 
 
-def _busy(connection: Connection, state: State, world: World, now: int) -> Iterator[list[tuple[str, Seen]]]:
+def _owner(world: World, calendar: int) -> str:
+    return world.watched[calendar].calendar.agent.email
+
+
+def _busy(connection: Connection, state: State, world: World, now: int) -> Iterator[list[Sighting]]:
     """Yield the events to come, some agents at once, of those with a clash or with several calendars."""
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     for number, watched in world.watched.items():
         if watched.calendar.agent.role is Role.AGENT:
-            numbers[watched.calendar.agent.email].append(number)
+            numbers[_owner(world, number)].append(number)
     seconds = int(patterns.OVERLAP.total_seconds())
     crowded = compare.crowded_calendars(connection, state, world.scope, now, seconds)
     meant = [theirs for theirs in numbers.values() if len(theirs) > 1 or crowded.intersection(theirs)]
     for some in batched(meant, AGENTS):
-        sightings = compare.busy_events(connection, state, world.scope, now, [one for theirs in some for one in theirs])
-        yield [(world.watched[one.calendar].calendar.agent.email, one.seen) for one in sightings]
+        numbered = [one for theirs in some for one in theirs]
+        yield [*compare.busy_events(connection, state, world.scope, now, numbered)]
 
 
 # ---- from records without a link ------------------------------------------------------------------------------------

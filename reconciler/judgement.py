@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.decide import Rules
@@ -133,6 +133,7 @@ class Judgement:
     records_total: int = 0
     by_calendar: dict[int, int] = field(default_factory=dict)
     reread: set[int] = field(default_factory=set)
+    heard: dict[int, datetime] = field(default_factory=dict)  # by calendar, the latest booking that came without us
 
     def tally(self, one: Judged, outlook: Outlook) -> None:
         """Count a judged pair once, and each of its sides once."""

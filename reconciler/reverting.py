@@ -239,6 +239,7 @@ def _finding(delta: Delta, run: str) -> Finding:
         crm_id=delta.crm_id,
         fields=delta.fields,
         start=delta.start or None,
+        calendar=delta.calendar_id,
     )
 
 

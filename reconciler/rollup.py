@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from reconciler.clues import BASELINE
 from reconciler.model import Delta, Finding, Kind, Outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-BASELINE: Final = "baseline"
-"""The clue of what the first read of a calendar met: nobody watched when it changed, so its delay is not ours."""
 
 _OF_MANY: Final = frozenset({Kind.TZ_SHIFT, Kind.DUPLICATE_IN_CRM, Kind.DOUBLE_BOOKED_AGENT})
 """What is found about several at once was there in part before."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
+from reconciler.clues import PENDING
 from reconciler.model import Absence, Finding, Link, Outcome
 from reconciler.store import accepted, codec
 from reconciler.store.database import batched, upsert
@@ -151,10 +152,6 @@ def forget_past(connection: Connection, state: State, before: datetime) -> int:
 # ---- findings -------------------------------------------------------------------------------------------------------
 
 
-PENDING: Final = "pending"
-"""The clue of what is left to the live integration until it settles: it is counted, and nobody is told of it yet."""
-
-
 class Sighting(NamedTuple):
     """When an open finding was first seen, how often, and since when it is not pending any more."""
 
@@ -271,7 +268,7 @@ def _finding_row(
         "severity": finding.severity,
         "agent": finding.agent,
         "event": finding.event,
-        "crm_id": finding.crm_id,
+        "crm_id": finding.crm_id or next((delta.crm_id for delta in taken if delta.crm_id), None),
         "payload": codec.dump(_finding_payload(finding, taken)),
         "first_seen": codec.epoch(before.first_seen) if before else stamp,
         "last_seen": stamp,
@@ -292,7 +289,7 @@ def _finding_payload(finding: Finding, taken: Sequence[Delta]) -> dict[str, Any]
         "fields": finding.fields,
         "start": finding.start,
         "tier": finding.tier,
-        "has": finding.has,
+        "has": {side.value: fields for side, fields in finding.has.items()},
         "changed": finding.changed and codec.epoch(finding.changed),
         "clues": finding.clues,
         "taken": [

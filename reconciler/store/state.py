@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.errors import StateError
@@ -199,6 +199,14 @@ def strike(
     }
     connection.execute(update(calendars).where(calendars.c.id == watched.id).values(values))
     return replace(watched, strikes=watched.strikes + 1, why=why, tried_at=now, blind_since=since, next_try=until)
+
+
+def hear(connection: Connection, heard: Mapping[int, datetime], now: datetime) -> None:
+    """Note by calendar when the latest booking was made that reached the other side without us."""
+    for number, at in heard.items():
+        stamp = codec.epoch(min(at, now))  # a clock ahead of ours would silence it for as long
+        older = or_(calendars.c.heard_at.is_(None), calendars.c.heard_at < stamp)
+        connection.execute(update(calendars).where(calendars.c.id == number, older).values(heard_at=stamp))
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------
