@@ -20,7 +20,7 @@ from reconciler.report.signs import reason
 from reconciler.report.words import bounded, moment, plural, zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.report.look import Look
     from reconciler.report.recorded import Place, Recorded, Watched
@@ -160,12 +160,22 @@ def _group(
 NAME: Final = 60
 
 
-def told(lost: Lost, recorded: Recorded, look: Look) -> Cause:
-    """Return the cause that calendars which were lost together are told as."""
+def access_causes(recorded: Recorded, look: Look) -> Iterator[Cause]:
+    """Yield the causes that calendars which were lost together are told as."""
+    for together in lost(recorded.calendars, recorded.until):
+        yield _told(together, recorded, look)
+
+
+def gaps_of(recorded: Recorded) -> Mapping[str, str]:
+    """Return, by the key of the finding that says it of one calendar, the key of the cause that says it of all."""
+    return {gap: _key(together) for together in lost(recorded.calendars, recorded.until) for gap in together.gaps}
+
+
+def _told(lost: Lost, recorded: Recorded, look: Look) -> Cause:
     zone = zone_of(look.zone)
     known = [one for one in lost.calendars if _since(one) <= recorded.since]
     return Cause(
-        key=key_of(lost),
+        key=_key(lost),
         title=_title(lost),
         evidence=tuple(bounded(said, 300) for said in _evidence(lost, look) if said),
         severity=Severity.CRITICAL,
@@ -178,8 +188,7 @@ def told(lost: Lost, recorded: Recorded, look: Look) -> Cause:
     )
 
 
-def key_of(lost: Lost) -> str:
-    """Return the key of the cause: what is lost by one reason has the same one in every report."""
+def _key(lost: Lost) -> str:
     name = "\n".join((*lost.name, lost.since.isoformat())).encode("utf-8", "surrogatepass")
     return f"access-{hashlib.sha256(name).hexdigest()[:8]}"
 

@@ -79,7 +79,7 @@ class Told:
         return Next("To see what taking the calendar's word would write", command)
 
 
-def told(share: Share, terms: Terms, look: Look) -> Cause:
+def cause_of(share: Share, terms: Terms, look: Look) -> Cause:
     """Return a cause as it is read."""
     one = Told(share, terms, look)
     sign, span = share.case.sign, share.case.span

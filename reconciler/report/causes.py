@@ -22,8 +22,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model import Kind
-from reconciler.report import access, cause
+from reconciler.report.access import access_causes, gaps_of
 from reconciler.report.cases import ENOUGH, Case, Survey, Terms, cases, terms_of
+from reconciler.report.cause import cause_of, key_of
 from reconciler.report.onset import Times
 from reconciler.report.report import Standing
 from reconciler.report.share import Share
@@ -61,7 +62,7 @@ class Causes:
         key = self._gaps.get(tracked.finding.key, "")
         if not key and _counts(tracked, self._period):
             case = _case_of(tracked, self._cases, self._period.until)
-            key = cause.key_of(case.sign) if case else ""
+            key = key_of(case.sign) if case else ""
         return key if any(told.key == key for told in self.told) else ""
 
 
@@ -74,9 +75,9 @@ def found(recorded: Recorded, look: Look, period: Period | None = None) -> Cause
     for tracked in _counted(recorded, period):
         survey.meet(tracked)
     decided = cases(survey, terms)
-    told = [*_lost(recorded, look), *_shared(recorded, decided, period, terms, look)]
+    told = [*access_causes(recorded, look), *_shared(recorded, decided, period, terms, look)]
     told.sort(key=lambda one: (one.severity.rank, -one.count, one.key))
-    return Causes(tuple(told[:TOLD]), decided, _gaps(recorded), period)
+    return Causes(tuple(told[:TOLD]), decided, gaps_of(recorded), period)
 
 
 def _counted(recorded: Recorded, period: Period) -> Iterator[Tracked]:
@@ -112,17 +113,4 @@ def _shared(
             share.meet(tracked, standing_of(tracked, period), recorded.since)
     for sign, share in shares.items():
         if share.count >= ENOUGH[sign.family] and share.is_news:
-            yield cause.told(share, terms, look)
-
-
-# ---- calendars that can't be read -----------------------------------------------------------------------------------
-
-
-def _lost(recorded: Recorded, look: Look) -> Iterator[Cause]:
-    for lost in access.lost(recorded.calendars, recorded.until):
-        yield access.told(lost, recorded, look)
-
-
-def _gaps(recorded: Recorded) -> Mapping[str, str]:
-    found = access.lost(recorded.calendars, recorded.until)
-    return {gap: access.key_of(lost) for lost in found for gap in lost.gaps}
+            yield cause_of(share, terms, look)
