@@ -376,7 +376,7 @@ def test_what_an_older_version_saved_is_told_with_the_words_it_has(make: Make) -
     world = make(allow=())
     world.write(ANN, event("a@x"))
     world.run()
-    old = {"why": "It is missing.", "action": "fix", "fields": {}, "start": "2026-11-24T17:00:00Z", "tier": None}
+    old: dict[str, Any] = {"why": "It is missing.", "action": "fix", "fields": {}, "start": "2026-11-24T17:00:00Z", "tier": None}
     gone = dict.fromkeys(("calendar", "outcome", "start"))
     write(
         world,
