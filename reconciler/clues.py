@@ -123,8 +123,9 @@ def _difference(pair: Pair, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def origins(written: Iterable[Record], ours: str | None) -> tuple[str, ...]:
-    """Return a clue for each writer that the CRM names for these records, but for us."""
-    writers = {word(record.origin) for record in written if record.origin and record.origin != ours}
+    """Return a clue for each writer that the CRM names for these records, but for us; an address is no name."""
+    names = {record.origin for record in written if record.origin and record.origin != ours}
+    writers = {word(name) for name in names if "@" not in name}
     return tuple(f"origin:{writer}" for writer in sorted(writers) if writer)
 
 
