@@ -7,6 +7,7 @@ cause know each other; what is private is in none of them.
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from reconciler import decide, patterns, text
@@ -27,6 +28,9 @@ BASELINE: Final = "baseline"
 
 LONGEST: Final = 40
 """Characters of a writer's name that a clue keeps."""
+
+AHEAD: Final = timedelta(minutes=10)
+"""By how much another clock may be ahead of ours and be believed."""
 
 _ODD: Final = re.compile(r"[^\w.-]+")
 _SCHEDULERS: Final = ("calendly", "acuity")
@@ -69,9 +73,10 @@ def _shown(fields: Fields, *, is_cancelled: bool) -> Fields:
 # ---- when it changed ------------------------------------------------------------------------------------------------
 
 
-def changed(pair: Pair, situation: Situation) -> datetime | None:
-    """Return when the side that moved last did so, None where it does not say."""
-    calendar, crm = _changed_in_calendar(pair.seen), pair.record.updated if pair.record else None
+def changed(pair: Pair, situation: Situation, now: datetime) -> datetime | None:
+    """Return when the side that moved last did so, None where it does not say, or names a time that is yet to come."""
+    moments = _changed_in_calendar(pair.seen), pair.record.updated if pair.record else None
+    calendar, crm = (moment if moment and moment <= now + AHEAD else None for moment in moments)
     if situation in _IN_CALENDAR:
         return calendar
     return crm if situation in _IN_CRM else latest((calendar, crm))

@@ -217,7 +217,7 @@ def _finding(
         tier=pair.tier,
         sides=sides.sides(seen, record, context.compare),
         has=clues.has(seen, record),
-        changed=clues.changed(pair, verdict.situation),
+        changed=clues.changed(pair, verdict.situation, context.now),
         clues=clues.clues(pair, verdict, names, context.origin),
         calendar=pair.calendar_id,
     )

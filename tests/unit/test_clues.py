@@ -132,7 +132,7 @@ def test_whatever_a_side_says_is_kept_inert_and_bounded(title: str, many: list[s
 
 
 def changed_in(situation: Situation, **values: object) -> datetime | None:
-    return clues.changed(pair(seen(**values), record()), situation)
+    return clues.changed(pair(seen(**values), record()), situation, NOW)
 
 
 def test_the_side_that_moved_says_when() -> None:
@@ -148,9 +148,15 @@ def test_where_nobody_knows_which_side_moved_it_is_the_later_one() -> None:
     assert changed_in(Situation.BOTH_CHANGED, modified=None) == NOW - 2 * HOUR
 
 
+def test_a_time_that_is_yet_to_come_is_no_time() -> None:
+    assert changed_in(Situation.CALENDAR_CHANGED, modified=NOW + HOUR) is None
+    assert changed_in(Situation.UNAGREED, modified=NOW + HOUR) == NOW - 2 * HOUR
+    assert changed_in(Situation.CALENDAR_CHANGED, modified=NOW + clues.AHEAD) == NOW + clues.AHEAD
+
+
 def test_a_side_that_does_not_say_when_it_moved_leaves_it_unknown() -> None:
     assert changed_in(Situation.CALENDAR_CHANGED, modified=None) is None
-    assert clues.changed(pair(None, record(updated=None)), Situation.NEW_IN_CRM) is None
+    assert clues.changed(pair(None, record(updated=None)), Situation.NEW_IN_CRM, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -163,7 +169,7 @@ def test_a_side_that_does_not_say_when_it_moved_leaves_it_unknown() -> None:
 )
 def test_a_cancel_is_as_old_as_is_known(absence: Absence, modified: datetime | None, when: datetime) -> None:
     gone = seen(absence=absence, modified=modified, absent_since=NOW)
-    assert clues.changed(pair(gone, record()), Situation.REMOVED_FROM_CALENDAR) == when
+    assert clues.changed(pair(gone, record()), Situation.REMOVED_FROM_CALENDAR, NOW) == when
 
 
 # ---- clues ----------------------------------------------------------------------------------------------------------
