@@ -21,6 +21,7 @@ NAMES: Final = (
     "check",
     "explain",
     "status",
+    "report",
     "demo",
     "state",
     "generate",
@@ -231,6 +232,42 @@ def link(
 
     asked = deciding.Asked(again="link --suggested", dry_run=dry_run)
     return deciding.link(context.obj, asked, job, suggested=suggested)
+
+
+@app.command(epilog=COMMON)
+def report(  # noqa: PLR0913  # one parameter for each option: that is how typer reads them
+    context: typer.Context,
+    job: JobArgument = None,
+    *,
+    run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Of this run alone.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="T", help="From then on: 31d, 2026-11-01, 2026-11-01T08:00.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="T", help="Up to then, spelled as --since.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write it as a table.")] = None,
+    xlsx: Annotated[Path | None, typer.Option("--xlsx", metavar="FILE", help="Write it as a spreadsheet.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="Mail it, as [report] says.")] = False,
+    urgent: Annotated[
+        bool, typer.Option("--urgent", help="Only what is newly refused, blind or critical; nothing else goes out.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send the latest one once more.")] = False,
+) -> int:
+    """Tell what was found since the last report; written to files, or sent."""
+    from reconciler.cli import reporting
+
+    files = {"html": html, "csv": csv, "xlsx": xlsx, "json": json}
+    asked = reporting.Asked(
+        run=run,
+        since=since,
+        until=until,
+        files={face: path for face, path in files.items() if path},
+        send=send,
+        urgent=urgent,
+        again=again,
+    )
+    return reporting.report(context.obj, job, asked)
 
 
 @app.command(epilog=COMMON)

@@ -41,7 +41,8 @@ WaysIn: TypeAlias = dict[str, dict[str, str]]
 """What other programs need to be told of each provider's stand-in."""
 
 PROVIDERS: Final = {"google": "Google", "microsoft": "Microsoft"}
-REPORT: Final = "report.txt"
+REPORT: Final = "report.html"
+RUNS: Final = "runs.txt"
 STEPS: Final = ("agree", "dry run", "run", "run again")
 
 
@@ -60,6 +61,8 @@ class Play:
 
     acts: list[Act]
     early: Act
+    job: Job
+    now: datetime
 
 
 def demo(call: Call, folder: Path | None, *, serve: bool = False) -> int:
@@ -69,7 +72,8 @@ def demo(call: Call, folder: Path | None, *, serve: bool = False) -> int:
     with ExitStack() as opened:
         hosts = [opened.enter_context(host) for host in providers(call.world.clock)]
         play = perform(call, place, hosts)
-        (place / REPORT).write_text(_report(play), "utf-8")
+        (place / RUNS).write_text(_runs(play), "utf-8")
+        _write_report(call, play, place)
         if serve:
             _serve(call, play, place, hosts)
         else:
@@ -102,7 +106,7 @@ def _show(call: Call, play: Play, place: Path, ways_in: WaysIn) -> None:
         screen.write_json({"runs": runs, "report": str(place / REPORT), **ways_in})
     elif ways_in or not call.common.quiet:
         story = [] if call.common.quiet else list(_story(play, place))
-        screen.write("\n".join([*story, *_stand_ins(ways_in)]))
+        screen.write("\n".join([*story, *_stand_ins(ways_in), *_where(call, place)]))
 
 
 def _place(call: Call, folder: Path | None) -> Path:
@@ -135,7 +139,7 @@ def perform(call: Call, place: Path, hosts: Sequence[Hosted]) -> Play:
     agreed = act(now - EARLIER)
     office.settle_in(place, brokerage.edited(quiet_day, now), now, *hosts)
     early = act(now - FRESH, dry_run=True)
-    return Play([agreed, act(now, dry_run=True), act(now), act(now)], early)
+    return Play([agreed, act(now, dry_run=True), act(now), act(now)], early, job, now)
 
 
 def _run(call: Call, job: Job, now: datetime, *, dry_run: bool) -> tuple[Result, Look]:
@@ -149,7 +153,17 @@ def _run(call: Call, job: Job, now: datetime, *, dry_run: bool) -> tuple[Result,
     return running.for_people(result, setup, call.common), running.look_of(setup, Named(job, job.name).word)
 
 
-def _report(play: Play) -> str:
+def _write_report(call: Call, play: Play, place: Path) -> None:
+    """Write what `reconcile report --html` would, about everything since both sides agreed."""
+    from reconciler import reporting
+    from reconciler.report.render import page
+
+    asked = reporting.Asked(word=play.job.name, since=play.now - EARLIER, masked=call.common.mask)
+    with reporting.desk(play.job, {}, clock=lambda: play.now) as desk, reporting.report_of(desk, asked) as made:
+        (place / REPORT).write_text(page(made.report), "utf-8")
+
+
+def _runs(play: Play) -> str:
     from reconciler.report.render import plain
     from reconciler.report.run import build
 
@@ -184,8 +198,9 @@ def _story(play: Play, place: Path) -> Iterator[str]:
     yield "To look around:"
     yield f"    cd {place}"
     yield "    reconcile status sample"
+    yield "    reconcile report sample"
     yield f"    reconcile explain {_interesting(again)} --job sample"
-    yield f"    less {REPORT}"
+    yield f"    less {RUNS}"
     yield ""
 
 
@@ -216,6 +231,13 @@ def _stand_ins(ways_in: WaysIn) -> Iterator[str]:
     for kind, way_in in ways_in.items():
         yield f"  {PROVIDERS[kind]}"
         yield from (f"    {name:<11} {value}" for name, value in way_in.items())
+
+
+def _where(call: Call, place: Path) -> Iterator[str]:
+    if not call.common.quiet:
+        yield ""
+        yield "The report of it all, as mails would tell it. Open it in a browser:"
+        yield f"    {place / REPORT}"
 
 
 def _appointments(result: Result) -> str:

@@ -21,11 +21,6 @@ COMMANDS: Final[dict[str, Later]] = {
         "Read the calendars only, shared among many workers.",
         "`reconcile run` reads and compares in one process.",
     ),
-    "report": Later(
-        "[JOB] [--run ID] [--since T] [--html F] [--csv F] [--xlsx F] [--json F] [--send [--urgent] [--again]]",
-        "Write or mail the discrepancy report.",
-        "`reconcile --dry-run JOB` prints all that is found, and `--format json` gives it to scripts.",
-    ),
     "schedule": Later(
         "",
         "Show next, last, late and missed slots of the crontab.",

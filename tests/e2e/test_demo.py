@@ -305,15 +305,25 @@ def test_the_demo_tells_its_story_and_leaves_a_report(tmp_path: Path, capsys: py
     said = capsys.readouterr().out
     assert "0 planned, 0 written: nothing is done twice" in said
     assert all(f"\n{kind} " in said for kind in Kind)
-    report = (tmp_path / "box/report.txt").read_text()
-    assert [report.count(f"==== {step.upper()} ====") for step in demonstration.STEPS] == [1] * 4
-    assert "New buyer: [red]first[/red] talk" in report
+    runs = (tmp_path / "box/runs.txt").read_text()
+    assert [runs.count(f"==== {step.upper()} ====") for step in demonstration.STEPS] == [1] * 4
+    assert "New buyer: [red]first[/red] talk" in runs
+
+
+def test_the_demo_ends_by_naming_the_page_that_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo(tmp_path, "--dir", "box") == 0
+    page = tmp_path / "box/report.html"
+    assert capsys.readouterr().out.splitlines()[-1].strip() == str(page)
+    told = page.read_text()
+    assert told.startswith("<!doctype html>")
+    assert "2 of 6 calendars not seen" in told
+    assert "New buyer: [red]first[/red] talk" in told
 
 
 def test_one_can_look_around_when_the_stand_in_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo(tmp_path, "--dir", "box") == 0
     said = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("    reconcile ")]
-    assert [words[1] for words in said] == ["status", "explain"]
+    assert [words[1] for words in said] == ["status", "report", "explain"]
     for _, *words in said:
         assert entry.call(words, World(environ={}, cwd=tmp_path / "box", clock=lambda: MOMENTS[0])) == 0
 
@@ -322,12 +332,15 @@ def test_the_demo_speaks_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert demo(tmp_path, "--dir", "box", "--format", "json") == 0
     said = json.loads(capsys.readouterr().out)
     assert [run["dry_run"] for run in said["runs"]] == [False, True, False, False]
+    assert Path(said["report"]).name == "report.html"
     assert Path(said["report"]).is_file()
 
 
 def test_the_demo_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo(tmp_path, "--dir", "box", "--format", "json", "--mask") == 0
-    said = capsys.readouterr().out + (tmp_path / "box/report.txt").read_text()
+    said = capsys.readouterr().out + "".join(
+        (tmp_path / "box" / name).read_text() for name in ("runs.txt", "report.html")
+    )
     assert "newbuyer.example" not in said
     assert "Listing talk" not in said
     assert "ann@acme.example" in said
