@@ -66,8 +66,9 @@ class Facts:
 
 def facts(recorded: Recorded, look: Look, *, urgent: bool) -> Facts:
     """Gather the facts of a period: of what is newly refused, blind or critical alone, if it is `urgent`."""
-    came, causes = written(recorded), found(recorded, look)
+    came = written(recorded)
     period = Period(since=recorded.since, until=recorded.until, fixed=came.fixed)
+    causes = found(recorded, look, period)
     known = frozenset(cause.key for cause in causes.told if not cause.is_new) if urgent else None
     tally, gaps = tallied(recorded, period, causes, LISTED, known)
     now = refused(recorded)

@@ -26,7 +26,7 @@ SECTIONS: Final = {
     "new": "New",
     "open": "Still open",
     "undone": "Not done",
-    "held": "Held back by the job file",
+    "held": "Held back",
     "fixed": "Fixed",
     "resolved": "Settled without us",
     "accepted": "Accepted",

@@ -95,10 +95,11 @@ def _said(chart: _Chart, points: list[Point]) -> str:
 
 
 def _extreme(chart: _Chart, known: list[tuple[float, date]]) -> Iterator[str]:
-    """Say which day was the worst, where days were not all alike."""
+    """Say which day was the worst, the latest of several, where days were not all alike."""
     if min(known)[0] == max(known)[0]:
         return
-    value, day = min(known) if chart.unit == "%" else max(known)
+    sign = -1 if chart.unit == "%" else 1
+    value, day = max(known, key=lambda each: (sign * each[0], each[1]))
     yield f"{'lowest' if chart.unit == '%' else 'most'} {_number(value, chart.unit)} on {said_day(day)}"
 
 

@@ -90,7 +90,7 @@ def writes_said(came: Written) -> Iterator[str]:
             what = ", ".join(plural(count, action.value) for action, count in parts)
             yield f"{plural(sum(count for _, count in parts), 'write')} to {name}: {what}."
     for digest, count in sorted(came.approvals.items(), key=lambda each: (-each[1], each[0]))[:CONSENTS]:
-        yield f"{count:,} of them by consent to the plan {bounded(digest, PREFIX)}."
+        yield f"{count:,} of them by consent to the plan {bounded(digest[:PREFIX])}."
 
 
 # ---- the run that counts --------------------------------------------------------------------------------------------
