@@ -210,10 +210,11 @@ class _Turn:
 
     def _next(self, known: list[Delivery]) -> Delivered | None:
         """Send the next report; None if another one was sent meanwhile."""
-        owes = any(one.kind is Kind.REPORT for one in deliveries.owed(known))
+        owes = [one for one in deliveries.owed(known) if one.kind is Kind.REPORT]
         kind = Kind.URGENT if self.order.urgent and not owes else Kind.REPORT  # what is owed holds what is urgent
         after = deliveries.latest(known, urgent=kind is Kind.URGENT)
-        ready = self._made(kind, after)
+        since = after.until if after else min((one.since for one in owes), default=None)
+        ready = self._made(kind, since, after)
         if isinstance(ready, str):
             return self._idle(known, ready)
         taken = deliveries.claim(self.sending.desk.state, ready.claim, self.sending.desk.clock())
@@ -234,9 +235,9 @@ class _Turn:
             return self._came(Step.UNCONFIRMED, f"{last.why or 'the last report may not have arrived'}; {AGAIN}")
         return self._came(Step.NOTHING, why)
 
-    def _made(self, kind: Kind, after: Delivery | None) -> _Ready | str:
+    def _made(self, kind: Kind, since: datetime | None, after: Delivery | None) -> _Ready | str:
         """Make the report of what came after the last one, or say why there is none."""
-        asked = self._asked(kind, after.until if after else None)
+        asked = self._asked(kind, since)
         with reporting.report_of(self.sending.desk, asked) as made:
             if why := self._not_due(made.report, kind, after):
                 return why
@@ -332,7 +333,7 @@ class _Turn:
 
     def _summary(self, report: Report) -> Callable[[], Answer]:
         from reconciler.quota import Quota, budget_for
-        from reconciler.report import chat
+        from reconciler.report.chat import plain, slack, teams
         from reconciler.report.webhook import Hook
 
         sending, job = self.sending, self.sending.desk.job
@@ -343,7 +344,7 @@ class _Turn:
         project = f"webhook:{hashlib.sha256(url.encode()).hexdigest()[:16]}"
         budget = budget_for("webhook", job.budget.get("webhook"))
         quota = (sending.quota or Quota)(project, budget, sending.desk.state.engine)
-        body = orjson.dumps(chat.message(report, table.format))
+        body = orjson.dumps({"slack": slack, "teams": teams, "json": plain}[table.format](report))
         return lambda: hook.send(body, report.digest, report.made_at, quota)
 
 
