@@ -7,6 +7,7 @@
   if (tools && rows.length) prepare();
   for (const typed of document.querySelectorAll(".typed")) offerCopy(typed);
   addEventListener("hashchange", reveal);
+  for (const link of document.querySelectorAll(".figures a:not([data-set])")) link.addEventListener("click", () => setTimeout(reveal));
   addEventListener("beforeprint", () => parts.forEach((part) => { part.open = true; }));
   document.addEventListener("keydown", walk);
   reveal();
@@ -110,6 +111,10 @@
   function reveal() {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target?.matches("details")) {
+      if (target.hidden) {
+        tools.reset();
+        show();
+      }
       target.open = true;
       target.querySelector("summary").focus();
     }
