@@ -139,6 +139,8 @@ def _side_by_side(findings: Iterable[Tracked], rows: Iterator[Row]) -> Iterator[
             row = next(rows, None)
         else:
             yield tracked, None
+    if row is not None:
+        raise AssertionError(f"the rows of a report are in another order than its findings, from {row.key} on")
 
 
 def _list_of(tracked: Tracked, row: Row | None, recorded: Recorded) -> str:
