@@ -88,9 +88,9 @@ def _cell(value: object) -> object:
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
 
 
-def written_json(_: Report) -> str:
+def written_json(report: Report) -> str:
     known = recorded()
-    return "".join(tables.json_chunks(known, build(known, LOOK)))
+    return "".join(tables.json_chunks(known, replace(report, rows=build(known, LOOK).rows)))
 
 
 def dumped(message: Mapping[str, Any]) -> str:
