@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model import Acceptance, Action, Finding, Kind, Outcome, Remedy, Severity, Side, Tier
+from reconciler.model import Acceptance, Action, Change, Finding, Kind, Outcome, Remedy, Severity, Side, Tier, Value
 from reconciler.report import mask
 from reconciler.report.recorded import Day, Fix, PastRun, Place, Recorded, Stream, Taken, Told, Tracked, Watched
 from reconciler.report.route import OTHER, Part, folded, narrowed
@@ -163,7 +163,6 @@ def test_other_agents_in_values_become_nobody_in_particular() -> None:
 
 
 def test_images_of_writes_are_narrowed_too() -> None:
-    images = {"before": {"agent": BOB, "contact": "bob@home.example"}, "after": {"agent": ANN, "contact": CLIENT}}
     write = Fix(
         run="r",
         at=NOW,
@@ -173,7 +172,8 @@ def test_images_of_writes_are_narrowed_too() -> None:
         agent=ANN,
         event="e",
         crm_id="1",
-        **images,
+        before={"agent": BOB, "contact": "bob@home.example"},
+        after={"agent": ANN, "contact": CLIENT},
     )
     [seen] = narrowed(period(fixes=[write]), NORTH).fixes
     assert (dict(seen.before), dict(seen.after)) == (
@@ -259,13 +259,13 @@ def test_any_text_can_be_read(sentence: str) -> None:
 
 
 def test_a_masked_period_has_no_client_in_any_of_its_parts() -> None:
-    held = {
+    held: dict[str, Value] = {
         "contact": (CLIENT,),
         "title": "Divorce of Jane",
         "location": "1 Secret Lane",
         "participants": (ANN, CLIENT),
     }
-    change = {"title": ("Divorce of Jane", None), "contact": ((), (CLIENT,))}
+    change: dict[str, Change] = {"title": ("Divorce of Jane", None), "contact": ((), (CLIENT,))}
     step = Taken(action=Action.CREATE, side=Side.CRM, outcome=Outcome.FAILED, why=f"no {CLIENT}", fields=change)
     word = Acceptance(by="kim", why=f"{CLIENT} knows", at=NOW, until=NOW)
     found = finding(f"{CLIENT} is missing", has={Side.CALENDAR: held}, fields=change, clues=(f"origin:{CLIENT}",))
