@@ -84,8 +84,8 @@ def _event_link(tracked: Tracked, look: Look) -> str:
 
 
 def is_new(tracked: Tracked, recorded: Recorded) -> bool:
-    """Tell whether a finding was first seen in this period."""
-    return recorded.since < tracked.first_seen <= recorded.until
+    """Tell whether people are told of a finding since this period: it may have been pending before."""
+    return recorded.since < tracked.told_from <= recorded.until
 
 
 def _end(tracked: Tracked, until: datetime) -> datetime:
