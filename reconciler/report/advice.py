@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.model import Kind
 from reconciler.report.look import Next
 from reconciler.report.past import result_of
-from reconciler.report.refusal import PREFIX, asked, consents
+from reconciler.report.refusal import NOBODYS, PREFIX, asked, consents
 from reconciler.report.refusal import refusal as limits_said
 from reconciler.report.report import Standing
 from reconciler.report.words import bounded, lasting, moment, zone_of
@@ -55,7 +55,9 @@ def refusal(facts: Facts) -> Iterator[str]:
         yield bounded(run.why, 500)
     elif facts.refused and facts.coverage.crm:
         yield facts.coverage.crm
-    said = list(limits_said(result_of(facts.recorded.job, run), facts.look))
+    is_whole = not (facts.is_urgent or facts.recorded.part)
+    planned = facts.tally.planned if is_whole else NOBODYS
+    said = list(limits_said(result_of(facts.recorded.job, run), facts.look, planned))
     yield from said[:LINES]
     if len(said) > LINES:
         yield f"{len(said) - LINES:,} more lines like these: reconcile --dry-run {facts.look.job}"
@@ -131,8 +133,8 @@ def _decide(facts: Facts) -> Iterator[Next]:
     finding = first.tracked.finding
     yield Next("To see the most urgent one closely", f"reconcile explain {finding.key} --job {job}")
     if finding.kind in _SETTLED_BY_WORD:
-        settle = f"reconcile resolve {finding.key} --take calendar --job {job}"
-        yield Next("To take the calendar's word for it (or the CRM's: --take crm)", settle)
+        settle = f"reconcile resolve {finding.key} --take calendar --dry-run --job {job}"
+        yield Next("To see what taking the calendar's word would write (or the CRM's: --take crm)", settle)
     accept = f"reconcile accept {finding.key} --by YOU --why TEXT --until DATE --job {job}"
     yield Next("To say that it is known and may stay", accept)
 

@@ -69,9 +69,8 @@ def _asks(facts: Facts) -> Iterator[str]:
     if facts.critical:
         yield f"{facts.critical:,} critical"
     if needs := counts[Standing.NEEDS_YOU]:
-        is_new = new[Standing.NEEDS_YOU]
-        fresh = f" ({is_new:,} new)" if is_new else ""
-        yield f"{plural(needs, 'finding')} {'needs' if needs == 1 else 'need'} you{fresh}"
+        verb = "needs" if needs == 1 else "need"
+        yield f"{plural(needs, 'finding')} {verb} you ({new[Standing.NEEDS_YOU] or 'none'} new)"
     words = (
         (Standing.FAILED, "could not be written"),
         (Standing.DEFERRED, "put off to the next run"),

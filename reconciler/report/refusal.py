@@ -6,9 +6,11 @@ Pure, as the rest of the report: every line is inert and bounded.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model import Consent, Delta, Outcome, Violation, Waiting
+from reconciler.model import Action, Consent, Delta, Outcome, Violation, Waiting
 from reconciler.report.words import bounded, moment, plural, zone_of
 
 if TYPE_CHECKING:
@@ -20,14 +22,19 @@ if TYPE_CHECKING:
 PREFIX: Final = 12
 """Hex digits of a digest that people type."""
 
+NOBODYS: Final[Mapping[Action, Counter[str]]] = MappingProxyType({})
+
 # ---- limits ----------------------------------------------------------------------------------------------------------
 
 
-def refusal(result: Result, look: Look) -> Iterable[str]:
-    """Yield the numbers of each limit that was exceeded, whose they mostly are, and who is withheld."""
+def refusal(result: Result, look: Look, planned: Mapping[Action, Counter[str]] = NOBODYS) -> Iterable[str]:
+    """Yield the numbers of each limit that was exceeded, whose they mostly are, and who is withheld.
+
+    `planned` says of a result without deltas how many of each action are whose.
+    """
     for violation in result.violations:
         yield _numbers(violation, look)
-        if sentence := _mostly(violation, result):
+        if sentence := _mostly(violation, result, planned):
             yield sentence
     for violation in result.withheld:
         name = bounded(violation.agent or "")
@@ -64,9 +71,11 @@ def _withheld_because(violation: Violation) -> str:
     return f"{violation.found:,} {why} would be removed, {allowed}; {waits}."
 
 
-def _mostly(violation: Violation, result: Result) -> str:
+def _mostly(violation: Violation, result: Result, planned: Mapping[Action, Counter[str]]) -> str:
     """Say whose most of the changes are, if they are mostly one agent's among several, and why that may be."""
     owners = Counter(delta.agent for delta in result.deltas if _is_among(delta, violation) and delta.agent)
+    if violation.limit == violation.action and not result.deltas:
+        owners = planned.get(violation.action, owners)
     if len(owners) <= 1:
         return ""
     [(agent, most)] = owners.most_common(1)

@@ -5,7 +5,7 @@ Pure. What an earlier report has told, and nobody could look at since, is not to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -45,11 +45,27 @@ class Period:
         return at is not None and self.since < at <= self.until
 
 
+def as_of(tracked: Tracked, until: datetime) -> Tracked:
+    """Return a finding as it was known at `until`: of a period that is long over, more came to pass since."""
+    if tracked.last_seen <= until and (tracked.resolved_at is None or tracked.resolved_at <= until):
+        return tracked
+    is_later = tracked.last_seen > until  # what was done about it then is told of that run
+    word = tracked.accepted
+    return replace(
+        tracked,
+        last_seen=min(tracked.last_seen, until),
+        resolved_at=None,
+        taken=() if is_later else tracked.taken,
+        accepted=word if word is None or word.at <= until else None,
+    )
+
+
 def standing_of(tracked: Tracked, period: Period) -> Standing | None:
     """Return where a finding stands, None for what is no finding of a pair or was over before this period."""
+    tracked = as_of(tracked, period.until)
     if tracked.finding.kind is Kind.COVERAGE_GAP:
         return None  # said before all findings: what was not seen
-    if tracked.resolved_at is not None and tracked.resolved_at <= period.until:
+    if tracked.resolved_at is not None:
         return _over(tracked, period)
     if tracked.accepted is not None:
         return Standing.ACCEPTED

@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reconciler.model import Kind, Severity
+from reconciler.model import Action, Kind, Outcome, Severity
 from reconciler.report.report import Standing
 from reconciler.report.rows import is_new
-from reconciler.report.standing import critical_since, instant, standing_of
+from reconciler.report.standing import as_of, critical_since, instant, standing_of
 from reconciler.report.unseen import Gaps
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def placed(tracked: Tracked, recorded: Recorded, period: Period, causes: Causes)
     standing = standing_of(tracked, period)
     if standing is None:
         return None
-    return Placed(tracked, standing, causes.of(tracked), is_new(tracked, recorded))
+    return Placed(as_of(tracked, period.until), standing, causes.of(tracked), is_new(tracked, recorded))
 
 
 # ---- the most urgent ------------------------------------------------------------------------------------------------
@@ -131,7 +131,8 @@ class Section:
 class Tally:
     """What the findings of a period come to, and which of those that need a person is `first`.
 
-    `severe` and `by_cause` count what is open; a finding without a cause is counted under none.
+    `severe` and `by_cause` count what is open; a finding without a cause is counted under none. `planned` says how many
+    writes of each action wait, and whose they are.
     """
 
     most: int
@@ -140,6 +141,7 @@ class Tally:
     severe: Counter[Severity] = field(default_factory=Counter)
     severe_new: Counter[Severity] = field(default_factory=Counter)
     by_cause: Counter[str] = field(default_factory=Counter)
+    planned: dict[Action, Counter[str]] = field(default_factory=dict)
     sections: dict[str, Section] = field(default_factory=dict)
     first: Placed | None = None
     first_key: Urgency | None = None
@@ -157,10 +159,17 @@ class Tally:
             self.severe[severity] += 1
             self.severe_new[severity] += became
             self.by_cause[one.cause] += 1
+            self._plan(one.tracked)
         key = urgency(one, period)
         self._place(one, key)
         if one.standing is Standing.NEEDS_YOU and (self.first_key is None or key < self.first_key):
             self.first, self.first_key = one, key
+
+    def _plan(self, tracked: Tracked) -> None:
+        agent = tracked.finding.agent
+        for taken in tracked.taken if agent else ():
+            if taken.outcome is Outcome.PLANNED:
+                self.planned.setdefault(taken.action, Counter())[agent or ""] += 1
 
     def _place(self, one: Placed, key: Urgency) -> None:
         if not (name := section_of(one.standing, is_new=one.is_new)):

@@ -27,12 +27,12 @@ def plural(count: int, noun: str) -> str:
 
 
 def lasting(span: timedelta) -> str:
-    """Say how long: `6 days`, `3 hours`, `12 minutes`."""
+    """Say how long: `6 days`, `3 hours`, `12 minutes`, `under a minute`."""
     minutes = max(int(span.total_seconds()) // 60, 0)
     for size, noun in ((24 * 60, "day"), (60, "hour")):
         if minutes >= size:
             return plural(minutes // size, noun)
-    return plural(minutes, "minute")
+    return plural(minutes, "minute") if minutes else "under a minute"
 
 
 def bounded(value: str, most: int = WIDEST) -> str:

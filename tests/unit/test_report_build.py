@@ -42,6 +42,7 @@ from tests.periods import (
     place,
     refused_run,
     run,
+    taken,
     tracked,
 )
 
@@ -230,6 +231,13 @@ def test_a_refusal_says_its_numbers_and_how_to_consent() -> None:
     assert row.fate == "update: waits: the plan was refused, and a person has to consent"
 
 
+def test_a_refusal_says_whose_most_of_it_is() -> None:
+    cancels = [tracked(f"a{n}", agent=BOB if n < 31 else ANN) for n in range(41)]
+    planned = [replace(one, taken=(taken(Outcome.PLANNED, action=Action.CANCEL),)) for one in cancels]
+    assert report(*planned, last=refused_run()).refusal[1] == f"31 of the 41 are {BOB}'s."
+    assert "31 of" not in "".join(report(*planned, last=refused_run(), part="Lakeview").refusal), "it knows but its own"
+
+
 def test_who_is_withheld_is_said_though_the_rest_was_applied() -> None:
     partial = replace(refused_run(), status="partial")
     found = report(last=partial)
@@ -387,6 +395,20 @@ def test_several_clients_are_counted_and_a_private_event_has_none() -> None:
 def test_a_row_says_what_becomes_of_it(one: Tracked, fate: str) -> None:
     [row] = report(one).rows()
     assert row.fate.startswith(fate)
+
+
+def test_of_a_period_that_is_long_over_it_is_told_what_was_known_then() -> None:
+    after = UNTIL + timedelta(days=3)
+    fixed_later = tracked("a1", Outcome.DONE, last=after, resolved=after + timedelta(hours=1))
+    accepted_later = person("a2", last=after, accepted=replace(acceptance(), at=after))
+    fixed_then = tracked("a3", Outcome.DONE, resolved=after)
+    found = report(fixed_later, accepted_later, fixed_then, is_past=True)
+    assert [(row.key, row.standing, row.resolved_at) for row in found.rows()] == [
+        ("a1", Standing.WAITS, None),
+        ("a2", Standing.NEEDS_YOU, None),
+        ("a3", Standing.FIXED, None),
+    ]
+    assert next(found.rows()).fate == "is put right by a run that may write"
 
 
 def test_a_write_of_which_nobody_knew_is_told_as_fixed_once_it_was_found() -> None:
