@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from reconciler.config.brand import Colour, Picture
 from reconciler.config.relevance import Rule
 from reconciler.config.secret import GatewayUrl, HookUrl, MailUrl, Secret
 from reconciler.config.values import (
@@ -129,6 +130,8 @@ class Report(Section):
     """`[report]`: how the discrepancy report looks, and where it goes."""
 
     title: Text | None = None
+    logo: Picture | None = None
+    colour: Colour | None = None
     timezone: Zone = "UTC"
     mail: Mail | None = None
     route: Annotated[tuple[Route, ...], Field(strict=False)] = ()
