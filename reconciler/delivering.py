@@ -334,14 +334,10 @@ class _Turn:
     def _summary(self, report: Report) -> Callable[[], Answer]:
         from reconciler.quota import Quota, budget_for
         from reconciler.report.chat import plain, slack, teams
-        from reconciler.report.webhook import Hook
 
         sending, job = self.sending, self.sending.desk.job
-        table = _webhook_of(sending)
-        url = table.url.reveal(sending.environ)
-        secret = table.secret.reveal(sending.environ) if table.secret else ""
-        hook = sending.hook(Hook(url=url, secret=secret, allow_private=table.allow_private))
-        project = f"webhook:{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+        table, hook = _webhook_of(job), sending.hook(hook_of(job, sending.environ))
+        project = f"webhook:{hashlib.sha256(hook.url.encode()).hexdigest()[:16]}"
         budget = budget_for("webhook", job.budget.get("webhook"))
         quota = (sending.quota or Quota)(project, budget, sending.desk.state.engine)
         body = orjson.dumps({"slack": slack, "teams": teams, "json": plain}[table.format](report))
@@ -358,11 +354,19 @@ def _mail_of(sending: Sending) -> Mail:
     return mail
 
 
-def _webhook_of(sending: Sending) -> Webhook:
-    webhook = sending.desk.job.report.webhook
-    if webhook is None:
+def _webhook_of(job: Job) -> Webhook:
+    if job.report.webhook is None:
         raise LookupError("webhook")
-    return webhook
+    return job.report.webhook
+
+
+def hook_of(job: Job, environ: Mapping[str, str]) -> Hook:
+    """Return where the summary goes. Raises ConfigError where a secret can't be read."""
+    from reconciler.report.webhook import Hook
+
+    table = _webhook_of(job)
+    secret = table.secret.reveal(environ) if table.secret else ""
+    return Hook(url=table.url.reveal(environ), secret=secret, allow_private=table.allow_private)
 
 
 # ---- what goes with a mail ------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.cli import logs, screen
 from reconciler.cli.lines import Line, Mark, problems
 from reconciler.cli.readiness import sources
+from reconciler.cli.telling import recipients
 from reconciler.cli.world import Format, load_job
 from reconciler.errors import ReconcilerError
 from reconciler.model import Action
@@ -67,6 +68,7 @@ def _lines(call: Call, named: Named) -> Iterator[Line]:
         yield from sources(call, job, people, state)
         if state is not None:
             yield from _crm(call, job, people, state)
+            yield from recipients(call, job, people, state)
     if state is not None:
         state.engine.dispose()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli import logs, running, screen
+from reconciler.cli import logs, running, screen, telling
 from reconciler.cli.world import Format, load_job
 from reconciler.model import Severity
 from reconciler.report import mask
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call
     from reconciler.setup import Setup
     from reconciler.store.consents import Approval
+    from reconciler.store.deliveries import Delivery
     from reconciler.store.state import Watched
 
 RUNS = 5
@@ -49,6 +50,7 @@ class Overview:
     findings: Mapping[str, int]
     accepted: tuple[Mapping[str, Any], ...]
     consents: tuple[Approval, ...]
+    told: tuple[Delivery, ...]
     now: datetime
 
     @property
@@ -69,7 +71,7 @@ def status(call: Call, argument: str | None) -> int:
         screen.write_json(_as_json(overview))
     elif not call.common.quiet:
         screen.write(_as_text(overview, zone_of(named.job.report.timezone), named.word))
-    elif overview.unwell:
+    elif overview.unwell or any(map(telling.is_lost, overview.told)):
         screen.write(_headline(overview))
     return 0
 
@@ -85,11 +87,12 @@ def _overview(setup: Setup, *, masking: bool) -> Overview:
         found = open_findings(connection, setup.state)
         known = tuple(accepted.told(connection, setup.state))
         given = tuple(consents.last_approvals(connection, setup.state, RUNS))
+        told = telling.told(connection, setup.state, setup.job, now)
     visible = running.addresses(setup)
     if masking:
         given = tuple(replace(one, why=mask.sentence(one.why, visible)) for one in given)
     calendars = tuple(_health(each, now, freshness, visible if masking else None) for each in watched)
-    return Overview(setup.job.name, calendars, runs, found, known, given, now)
+    return Overview(setup.job.name, calendars, runs, found, known, given, told, now)
 
 
 def _health(each: Watched, now: datetime, freshness: timedelta, visible: frozenset[str] | None) -> Health:
@@ -137,6 +140,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             }
             for one in overview.consents
         ],
+        "deliveries": [telling.as_json(one) for one in overview.told],
     }
 
 
@@ -148,7 +152,14 @@ def _headline(overview: Overview) -> str:
     said = ", ".join(
         f"{states.count(state):,} {state}" for state in ("blind", "late", "new", "fresh") if state in states
     )
-    return f"{overview.job}: calendars {said or 'none'}; {_open(overview.findings)}{_accepted(overview)}"
+    return (
+        f"{overview.job}: calendars {said or 'none'}; {_open(overview.findings)}{_accepted(overview)}{_lost(overview)}"
+    )
+
+
+def _lost(overview: Overview) -> str:
+    lost = sum(map(telling.is_lost, overview.told))
+    return f"; {plural(lost, 'report')} may not have arrived" if lost else ""
 
 
 def _accepted(overview: Overview) -> str:
@@ -161,11 +172,16 @@ def _open(findings: Mapping[str, int]) -> str:
 
 
 def _as_text(overview: Overview, zone: ZoneInfo, word: str) -> str:
-    lines = [_headline(overview), "", "CALENDARS"]
+    lines = [_headline(overview)]
+    if lost := list(telling.lost_lines(overview.told, zone, word)):
+        lines += ["", *map(screen.red, ["REPORTS THAT MAY NOT HAVE ARRIVED", *lost])]
+    lines += ["", "CALENDARS"]
     lines += [line for one in (*overview.unwell, *_fresh(overview)) for line in _calendar_lines(one, zone)]
     lines += ["", "ACCEPTED", *(_accepted_line(row) for row in overview.accepted[:MOST])] if overview.accepted else []
     if overview.consents:
         lines += ["", "CONSENTS", *(_consent_line(one, overview.now, zone) for one in overview.consents)]
+    if sent := list(telling.sent_lines(overview.told, zone)):
+        lines += ["", "REPORTS", *sent]
     lines += ["", "RUNS"]
     lines += [_run_line(row, zone) for row in overview.runs] or [f"  none yet: reconcile --dry-run {word}"]
     return "\n".join(lines) + "\n"

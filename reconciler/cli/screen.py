@@ -54,6 +54,19 @@ def _silence() -> None:
     os.close(nowhere)
 
 
+def red(text: str) -> str:
+    """Return text as it is seen first on a terminal that knows colours, and as it is anywhere else."""
+    if not is_terminal("stdout"):
+        return text
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=sys.stdout)
+    with console.capture() as capture:
+        console.print(Text(text, "bold red"), end="", soft_wrap=True)
+    return capture.get()
+
+
 def say(sentence: str) -> None:
     """Write a sentence for people to stderr."""
     try:

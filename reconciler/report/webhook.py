@@ -94,6 +94,14 @@ class Hook:
             return Answer(Fate.REFUSED, f"{self._host} {error}")
         return Answer(Fate.SENT)
 
+    def reach(self) -> str:
+        """Say why the address could not be reached; nothing if all is well. Sends nothing."""
+        try:
+            with self._connected(urlsplit(self.url)):
+                return ""
+        except ProviderError as error:
+            return f"{self._host} {error}"
+
     @property
     def _host(self) -> str:
         return (urlsplit(self.url).hostname or "the server")[:80]
