@@ -7,15 +7,16 @@ and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from reconciler.agents import names_of
 from reconciler.assembly import Clock, people_of
 from reconciler.config import Google, Microsoft
+from reconciler.config.brand import logo
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.report.build import build
 from reconciler.report.look import Look
@@ -35,15 +36,21 @@ if TYPE_CHECKING:
     from reconciler.config.sections import Route
     from reconciler.model import Agent
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What reports of a job are made at. `directory` is None where nobody could say who its people are."""
+    """What reports of a job are made at. `directory` is None where nobody could say who its people are.
+
+    `notes` say what could not be had.
+    """
 
     job: Job
     state: State
     clock: Clock
     directory: Directory | None
+    logo: str | None = None
     notes: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
@@ -84,14 +91,26 @@ def desk(job: Job, environ: Mapping[str, str], *, clock: Clock) -> Desk:
     """Open what reports are made of. Raises ConfigError and StateError as `open_state`."""
     state = open_state(job.state.reveal(environ), job.name)
     try:
-        return Desk(job=job, state=state, clock=clock, directory=people_of(job, environ))
-    except ReconcilerError as error:
-        why = bounded(str(error).partition("\n")[0], 200)
-        note = f"The people of this job could not be read, so calendars are listed as the last runs knew them: {why}"
-        return Desk(job=job, state=state, clock=clock, directory=None, notes=(note,))
+        people, unknown = _had(_WITHOUT_PEOPLE, lambda: people_of(job, environ))
+        picture, unseen = _had(_WITHOUT_LOGO, lambda: logo(job.report.logo) if job.report.logo else None)
     except BaseException:
         state.engine.dispose()
         raise
+    return Desk(job=job, state=state, clock=clock, directory=people, logo=picture, notes=(*unknown, *unseen))
+
+
+def _had(without: str, make: Callable[[], T | None]) -> tuple[T | None, tuple[str, ...]]:
+    """Return what is made; where that fails, nothing and a note: a report is worth more than how complete it is."""
+    try:
+        return make(), ()
+    except ReconcilerError as error:
+        return None, (f"{without}: {bounded(str(error).partition(chr(10))[0], 200)}",)
+
+
+_WITHOUT_PEOPLE: Final = (
+    "The people of this job could not be read, so its calendars are listed as the last runs knew them"
+)
+_WITHOUT_LOGO: Final = "The logo could not be read"
 
 
 @contextmanager
@@ -108,7 +127,7 @@ def report_of(desk: Desk, asked: Asked) -> Iterator[Made]:
             read = narrowed(read, part)
         if asked.masked or desk.job.report.mask:
             read = masked_period(read, _visible(desk, read))
-        look = look_of(desk.job, desk.directory, asked.word)
+        look = replace(look_of(desk.job, desk.directory, asked.word), logo=desk.logo)
         yield Made(recorded=read, report=build(read, look, urgent=asked.urgent), look=look)
 
 
@@ -178,6 +197,7 @@ def look_of(job: Job, directory: Directory | None, word: str) -> Look:
         zones={agent.email: agent.timezone for agent in agents if agent.timezone},
         limits=words,
         title=job.report.title,
+        colour=job.report.colour,
         link=job.crm.link,
         endpoints={source.name: source.endpoint for source in job.sources if isinstance(source, Google | Microsoft)},
     )

@@ -107,10 +107,6 @@ def addresses(setup: Setup) -> frozenset[str]:
 
 def look_of(setup: Setup, word: str) -> Look:
     """Return how people are shown results of this job."""
-    from reconciler.report.look import Look
+    from reconciler import reporting
 
-    job = setup.job
-    words = {name: str(getattr(job.limits, name)) for name in ("create", "update", "cancel", "delete", "agent_cancel")}
-    words["day"] = f"{job.limits.day} runs' worth"
-    zones = {agent.email: agent.timezone for agent in setup.directory.agents if agent.timezone}
-    return replace(Look(job=word), zone=job.report.timezone, zones=zones, limits=words, title=job.report.title)
+    return reporting.look_of(setup.job, setup.directory, word)

@@ -376,7 +376,13 @@ def test_what_an_older_version_saved_is_told_with_the_words_it_has(make: Make) -
     world = make(allow=())
     world.write(ANN, event("a@x"))
     world.run()
-    old: dict[str, Any] = {"why": "It is missing.", "action": "fix", "fields": {}, "start": "2026-11-24T17:00:00Z", "tier": None}
+    old: dict[str, Any] = {
+        "why": "It is missing.",
+        "action": "fix",
+        "fields": {},
+        "start": "2026-11-24T17:00:00Z",
+        "tier": None,
+    }
     gone = dict.fromkeys(("calendar", "outcome", "start"))
     write(
         world,
@@ -468,6 +474,17 @@ def test_a_report_is_made_though_the_crm_that_names_the_agents_is_down(make: Mak
             assert [each.place.agent for each in made.recorded.calendars] == [ANN]
             assert "could not be read" in " ".join(made.report.notes)
             assert [row.agent for row in made.report.rows()] == [ANN]
+
+
+def test_a_logo_that_is_not_there_costs_the_logo_and_not_the_report(make: Make) -> None:
+    world = make(limits='[report]\nlogo = "gone.png"\ncolour = "#14559e"')
+    world.run()
+    with (
+        reporting.desk(load(world.job(), world.environ), world.environ, clock=world.clock) as desk,
+        reporting.report_of(desk, Asked(word="acme")) as made,
+    ):
+        assert (made.report.brand.logo, made.report.brand.colour) == ("", "#14559e")
+        assert "The logo could not be read: report.logo: gone.png" in " ".join(made.report.notes)
 
 
 def test_a_masked_report_hides_clients_and_shows_agents(make: Make) -> None:
