@@ -72,16 +72,17 @@ def _streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
 def _tracked(row: Row[Any], period: Period, now: datetime, places: Mapping[int, Place]) -> Tracked:
     until = period[1]
     payload = codec.load(row.payload)
-    resolved_at = codec.from_epoch(row.resolved_at)
+    last_seen, resolved_at = codec.from_epoch(row.last_seen), codec.from_epoch(row.resolved_at)
+    is_later = last_seen > until  # what was done about it since is told of that run
     return Tracked(
         finding=_finding(row, payload),
         first_seen=codec.from_epoch(row.first_seen),
         settled_at=codec.from_epoch(row.settled_at),
-        last_seen=min(codec.from_epoch(row.last_seen), until),
+        last_seen=min(last_seen, until),
         sightings=row.sightings,
         resolved_at=None if resolved_at is None or resolved_at > until else resolved_at,
         accepted=_acceptance(row, now),
-        taken=tuple(_taken(each) for each in payload.get("taken", ())),
+        taken=() if is_later else tuple(_taken(each) for each in payload.get("taken", ())),
         place=places.get(row.calendar),
     )
 
