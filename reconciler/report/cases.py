@@ -7,20 +7,17 @@ were met least often are dropped. One order of findings always leads to one answ
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from reconciler.report.onset import LEAST, Span, Times, burst, rise, usual
-from reconciler.report.signs import KINDS, Family, Sign, at_of, is_empty, signs
+from reconciler.report.signs import EMPTY, KINDS, Family, Sign, at_of, name, signs
 from reconciler.report.words import zone_of
 from reconciler.report.writes import refused
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
     from reconciler.report.look import Look
     from reconciler.report.onset import Usual
     from reconciler.report.recorded import Recorded, Tracked
@@ -55,11 +52,10 @@ are one; what took three writes in a week to be found is no coincidence if it is
 
 @dataclass(slots=True)
 class Group:
-    """What the findings that show one sign come to. `empty` counts those in which the CRM holds nothing."""
+    """What the findings that show one sign come to."""
 
     times: Times
     agents: Counter[str] = field(default_factory=Counter)
-    empty: int = 0
 
     @property
     def count(self) -> int:
@@ -94,7 +90,6 @@ class Survey:
             group = groups.setdefault(sign, Group(Times(self.until)))
             group.times.add(at_of(tracked, sign.family))
             group.agents[tracked.finding.agent or ""] += 1
-            group.empty += sign.family is Family.FIELD and is_empty(tracked.finding, sign.name[0])
 
 
 def _thin(groups: dict[Sign, Group]) -> None:
@@ -111,39 +106,36 @@ def _thin(groups: dict[Sign, Group]) -> None:
 class Terms:
     """What signs are held against: what is usual, when calendars were heard of last, whether the plan was refused."""
 
-    recorded: Recorded
-    usual: Callable[[Family], Usual]
+    usual: Mapping[Family, Usual]
+    heard_of: Mapping[tuple[str, str], datetime]
     refused: Refused | None = None
-    zone: ZoneInfo = field(default_factory=partial(zone_of, None))
 
-    def heard(self, agents: Mapping[str, int], source: str = "") -> datetime | None:
+    def heard(self, agents: Iterable[str]) -> datetime | None:
         """Return when the latest booking of these agents was made that reached the CRM by itself."""
-        heard = (
-            one.heard_at
-            for one in self.recorded.calendars
-            if one.heard_at is not None and (one.place.agent in agents or one.place.source == source)
-        )
-        return max(heard, default=None)
+        return max((self.heard_of[AGENT, agent] for agent in agents if (AGENT, agent) in self.heard_of), default=None)
 
-    def went_wrong(self, heard: datetime) -> bool:
-        """Tell whether more bookings than usual were missing on the days from then until this period began."""
-        first, last = heard.astimezone(self.zone).date(), self.recorded.since.astimezone(self.zone).date()
-        days = [one for one in self.recorded.days if first <= one.day <= last] if heard < self.recorded.since else []
-        missing = sum(one.kinds.get(kind, 0) for one in days for kind in KINDS[Family.SILENT])
-        daily = self.usual(Family.SILENT)(heard)
-        return missing >= LEAST and daily is not None and missing > LEAST * daily * len(days)
+    def daily(self, family: Family, at: datetime) -> float | None:
+        """Return how many findings of a family an ordinary day brought before an instant, where that is known."""
+        return self.usual[family].daily(at) if family in self.usual else None
+
+
+AGENT: Final = "agent"
+SOURCE: Final = "source"
 
 
 def terms_of(recorded: Recorded, look: Look) -> Terms:
     """Return what the signs of a period are held against."""
-    zone = zone_of(look.zone)
-
-    @cache
-    def expected(family: Family) -> Usual:
-        return usual(recorded.days, KINDS.get(family, frozenset()), zone)
-
-    now = refused(recorded)
-    return Terms(recorded, expected, now if now is not None and now.run.why is None else None, zone)
+    zone, now = zone_of(look.zone), refused(recorded)
+    heard: dict[tuple[str, str], datetime] = {}
+    for one in recorded.calendars:
+        for whose in ((AGENT, one.place.agent), (SOURCE, name(one.place.source))):
+            if one.heard_at is not None:
+                heard[whose] = max(one.heard_at, heard.get(whose, one.heard_at))
+    return Terms(
+        usual={family: usual(recorded.days, kinds, zone, recorded.since) for family, kinds in KINDS.items()},
+        heard_of=heard,
+        refused=now if now is not None and now.run.why is None else None,
+    )
 
 
 def cases(survey: Survey, terms: Terms) -> dict[Sign, Case]:
@@ -189,23 +181,21 @@ def _shifts(groups: Groups, _: Terms) -> Decided:
 def _doubled(groups: Groups, terms: Terms) -> Decided:
     every = sum(group.count for group in groups.values())
     for sign, group in groups.items():
-        span = rise(group.times, terms.usual(sign.family)) or _mass(group, every)
+        span = rise(group.times, terms.usual[sign.family]) or _mass(group, every)
         if span is not None:
             yield sign, Case(sign, span)
 
 
 def _fields(groups: Groups, terms: Terms) -> Decided:
-    """A field that is empty in all of them, or differs in more than a few, and more often than it used to."""
-    every: Counter[str] = Counter()
+    """A field that is empty in some, or differs in more than a few, more often than it used to; or empty in many."""
+    every: Counter[tuple[str, ...]] = Counter()
     for sign, group in groups.items():
-        every[sign.name[0]] += group.count
+        every[sign.name[:2]] += group.count
     for sign, group in groups.items():
-        is_blank = group.empty >= group.count * MOSTLY
-        span = rise(group.times, terms.usual(sign.family))
-        if span is not None and span.count < (LEAST if is_blank else FEW):
-            span = None
-        if span is None and is_blank:
-            span = _mass(group, every[sign.name[0]])
+        is_empty = sign.name[1] == EMPTY
+        span = rise(group.times, terms.usual[sign.family])
+        if span is None or span.count < (LEAST if is_empty else FEW):
+            span = _mass(group, every[sign.name[:2]]) if is_empty else None
         if span is not None:
             yield sign, Case(sign, span)
 
@@ -217,7 +207,7 @@ def _mass(group: Group, every: int) -> Span | None:
 
 def _silent(groups: Groups, terms: Terms) -> Decided:
     for sign, group in groups.items():
-        span = rise(group.times, terms.usual(sign.family)) or _streak(group, terms)
+        span = rise(group.times, terms.usual[sign.family]) or _streak(group, terms)
         if span is not None and (sign.name[0] == "scheduler" or _is_whole_silence(sign, group, span, terms)):
             yield sign, Case(sign, span)
 
@@ -227,14 +217,14 @@ def _streak(group: Group, terms: Terms) -> Span | None:
     whole, heard = group.times.whole, terms.heard(group.agents)
     if whole is None or heard is None or group.count < FEW or len(group.agents) == 1:
         return None
-    if heard >= whole.start or terms.usual(Family.SILENT)(whole.start) is not None:
+    if heard >= whole.start or terms.daily(Family.SILENT, whole.start) is not None:
         return None
     return Span(whole.start, whole.end, whole.count)
 
 
 def _is_whole_silence(sign: Sign, group: Group, span: Span, terms: Terms) -> bool:
     """Tell whether nothing of a source came through meanwhile, and not for one agent alone, who may type them in."""
-    heard = terms.heard({}, sign.name[1])
+    heard = terms.heard_of.get((SOURCE, sign.name[1]))
     if heard is None or max(group.agents.values()) > group.count * MOSTLY:
         return False
     return heard <= span.start or (span.is_over and heard > span.end)
@@ -250,7 +240,7 @@ def _removed(groups: Groups, _: Terms) -> Decided:
 def _vanished(groups: Groups, terms: Terms) -> Decided:
     for sign, group in groups.items():
         whole = group.times.whole
-        daily = terms.usual(sign.family)(whole.start) if whole else None
+        daily = terms.daily(sign.family, whole.start) if whole else None
         if group.count >= max(FEW, LEAST * (daily or 0)):
             yield sign, Case(sign)
 

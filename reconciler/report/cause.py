@@ -19,9 +19,9 @@ from reconciler.report.look import Look, Next
 from reconciler.report.refusal import PREFIX
 from reconciler.report.report import Cause
 from reconciler.report.share import Share
-from reconciler.report.signs import Family, Sign
+from reconciler.report.signs import EMPTY, Family, Sign
 from reconciler.report.standing import instant
-from reconciler.report.words import bounded, lasting, moment, plural, zone_of
+from reconciler.report.words import bounded, day, lasting, moment, plural, zone_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -109,20 +109,22 @@ def key_of(sign: Sign) -> str:
 
 def _severity(share: Share) -> Severity:
     """Rate a cause by the most urgent finding that is open; one that was put right may still go on."""
-    return share.severity if share.open else Severity.MEDIUM
+    least = Severity.HIGH if _goes_on(share) else Severity.MEDIUM if not share.open else share.severity
+    return min(share.severity, least, key=lambda severity: severity.rank)
+
+
+def _goes_on(share: Share) -> bool:
+    span = share.case.span
+    return share.case.sign.family is Family.SILENT and span is not None and not span.is_over
 
 
 def _is_new(share: Share, terms: Terms) -> bool:
-    """Tell whether the last report could not have told it: too few of it were known by then."""
-    if share.case.sign.family is Family.REFUSED and terms.refused:
+    """Tell whether the last report could not have told it: too few were known by then, and no day had too many."""
+    family = share.case.sign.family
+    if family is Family.REFUSED and terms.refused:
         return terms.refused.is_new
-    return share.old < ENOUGH[share.case.sign.family] and not _went_on(share, terms)
-
-
-def _went_on(share: Share, terms: Terms) -> bool:
-    """Tell whether a silence was there before: what was put right since then is not among the findings any more."""
-    heard = terms.heard(share.agents) if share.case.sign.family is Family.SILENT else None
-    return heard is not None and terms.went_wrong(heard)
+    turned = terms.usual[family].turned if family in terms.usual else None
+    return share.old < ENOUGH[family] and turned is None
 
 
 def _since_said(one: Told, since: datetime | None) -> str:
@@ -146,9 +148,10 @@ def _extent(one: Told) -> str:
 
 def _ours(one: Told) -> Iterator[str]:
     """Say what is put right already: that the rows are gone does not end what made them."""
-    if one.share.ours:
-        rest = plural(one.share.open, "finding")
-        yield f"{one.share.ours:,} of them were put right by this job; {rest} of it open."
+    ours, count = one.share.ours, one.share.count
+    if ours:
+        which = "All" if ours == count else f"{ours:,} of {count:,}"
+        yield f"{which} were put right by this job, which is not what stops it."
 
 
 # ---- families -------------------------------------------------------------------------------------------------------
@@ -158,26 +161,29 @@ def _silent(one: Told) -> Words:
     what, whose = one.name
     made = f"made with {bounded(whose, NAME).capitalize()}" if what == "scheduler" else f"in {bounded(whose, NAME)}"
     span, heard = one.share.case.span, one.terms.heard(one.share.agents)
-    is_past = span is not None and span.is_over
-    title = f"Bookings {made} did not reach the CRM" if is_past else f"Bookings {made} do not reach the CRM"
-    by_itself = "by itself, without a write of this job"
+    is_silent = span is not None and heard is not None and heard <= span.start
     evidence = [f"The first was made {one.at(span.start)}, the last {one.at(span.end)}." if span else ""]
     if heard is None:
-        evidence.append(f"No booking of these agents is known to have reached the CRM {by_itself}.")
+        evidence.append("No booking of these agents is known to have reached it without a write of this job.")
     else:
-        evidence.append(f"The latest booking of these agents that reached it {by_itself}: {one.at(heard)}.")
+        evidence.append(f"The latest of these agents that reached it without a write of this job: {one.at(heard)}.")
     evidence += _unusual(one)
-    if not is_past:
-        evidence.append(f"A younger booking of this kind that reached it {by_itself} would disprove it.")
+    if is_silent:
+        evidence.append("A younger one that reached it without a write of this job would disprove it.")
+    title = f"Bookings {made} did not reach the CRM"
     dry = Next("To see what a run would enter", f"reconcile --dry-run {one.look.job}")
     return Words(title, tuple(evidence), dry if one.share.open else one.example)
 
 
 def _unusual(one: Told) -> Iterator[str]:
-    span = one.share.case.span
-    daily = one.terms.usual(one.share.case.sign.family)(span.start) if span and span.is_clear else None
-    if daily is not None:
-        yield f"Before that, {daily:.1f} findings of this kind a day were usual."
+    """Say what was usual before, and since which day it is not: days tell of all writers together."""
+    span, family = one.share.case.span, one.share.case.sign.family
+    daily = one.terms.daily(family, span.start) if span and span.is_clear else None
+    if daily is None:
+        return
+    turned = one.terms.usual[family].turned
+    since = f"; since {day(turned)} there are more" if turned else ""
+    yield f"Before that, {daily:.1f} findings of this kind a day were usual{since}."
 
 
 def _shift(one: Told) -> Words:
@@ -187,7 +193,10 @@ def _shift(one: Told) -> Words:
     records = f"{plural(one.share.records, 'record')} stand behind it." if one.share.records else ""
     kind = Kind.TZ_SHIFT if one.share.kinds[Kind.TZ_SHIFT] else Kind.RESCHEDULE_NOT_PROPAGATED
     wrong = "A record that the same integration wrote at the right hour since then would disprove it."
-    return Words(f"Records of {one.whose} are {late} in the CRM", (records, _zone(one, off), wrong), one.taking(kind))
+    [(writers, many)] = one.share.writers.most_common(1)
+    by = _by(writers) if many >= one.share.count * MOSTLY else ""
+    title = f"Records of {one.whose} are {late} in the CRM{by}"
+    return Words(title, (records, _zone(one, off), wrong), one.taking(kind))
 
 
 def _hours(off: timedelta) -> str:
@@ -230,12 +239,12 @@ def _and(names: list[str]) -> str:
 
 
 def _field(one: Told) -> Words:
-    field, writers = one.name[0], _by(one.name[1:])
+    field, writers = one.name[0], _by(one.name[2:])
     what = _FIELDS.get(field, bounded(field, NAME))
     kind = one.share.kinds.most_common(1)[0][0]
     if kind is Kind.FALSE_CANCEL:
         title = f"Records are cancelled whose events stand{writers}"
-    elif one.share.empty >= one.share.count * MOSTLY:
+    elif one.name[1] == EMPTY:
         title = f"The CRM has no {what} in records{writers}"
     else:
         title = f"The {what} of records differs{writers}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ LEAST: Final = 3
 """How many it takes to speak of a cause at all: one is a slip, two may be a coincidence."""
 
 RARE: Final = math.log(1000)
-"""How far from usual it has to be: less than one in a thousand, by Chernoff's bound for counts (Poisson)."""
+"""How much likelier two rates have to be than one: a thousand times (the likelihood ratio of Poisson counts)."""
 
 REACH: Final = timedelta(days=90)
 """How far back instants are told apart; what is older counts as that old."""
 
 DAYS: Final = 3
-"""Days that must have been watched before an onset, so that there is something usual to hold it against."""
+"""Days that must have been watched before an onset, so that there is something usual to hold it against; and days
+without any that it takes to say that something is over: a weekend says nothing."""
 
 _DAY: Final = 86_400.0
 _HOUR: Final = 3_600.0
@@ -86,24 +88,57 @@ class Times:
         return Span(_instant(hours[0][0]), _instant(hours[-1][1]), self.count, is_clear=False)
 
 
-Usual = Callable[[datetime], float | None]
-"""How many there are on an ordinary day before an instant; None where too little was watched before it."""
+Before = tuple[float, float]
+"""How many there were in how many days: what the days that follow are held against."""
 
 
-def usual(days: Iterable[Day], kinds: Iterable[Kind], zone: ZoneInfo) -> Usual:
-    """Return what the days before an instant tell of how often findings of these kinds come."""
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """How many findings of some kinds an ordinary day brings, by the days that were watched.
+
+    `turned` is the day since which more come, day after day, than chance makes: what was told on each of these days is
+    no measure of what is usual, however long it goes on.
+    """
+
+    zone: ZoneInfo
+    dates: tuple[date, ...] = ()
+    sums: tuple[int, ...] = (0,)
+    turned: date | None = None
+
+    def before(self, at: datetime) -> Before | None:
+        """Return how many there were in how many days before an instant; None where too few were watched before it."""
+        day = at.astimezone(self.zone).date()
+        return self._first(bisect_left(self.dates, min(day, self.turned or day)))
+
+    def daily(self, at: datetime) -> float | None:
+        """Return how many a day were usual before an instant; None where too few days were watched before it."""
+        known = self.before(at)
+        return None if known is None else known[0] / known[1]
+
+    def _first(self, number: int) -> Before | None:
+        return None if number < DAYS else (self.sums[number], number)
+
+    def turn(self, until: date) -> date | None:
+        """Return the day since which more come than chance makes, of the days before `until`."""
+        best, found, last = RARE, None, bisect_left(self.dates, until)
+        for number in range(DAYS, last):
+            days = (until - self.dates[number]).days
+            score = _score(self.sums[last] - self.sums[number], days * _DAY, self._first(number))
+            if score > best:
+                best, found = score, self.dates[number]
+        return found
+
+
+def usual(days: Iterable[Day], kinds: Iterable[Kind], zone: ZoneInfo, since: datetime) -> Usual:
+    """Return what the days tell of how often findings of these kinds come, and came before a period began."""
     wanted = tuple(kinds)
     watched = sorted((one.day, sum(one.kinds.get(kind, 0) for kind in wanted)) for one in days if one.runs)
-    dates: list[date] = [day for day, _ in watched]
-    sums = [0]
-    for _, found in watched:
-        sums.append(sums[-1] + found)
+    sums = accumulate((found for _, found in watched), initial=0)
+    known = Usual(zone, tuple(day for day, _ in watched), tuple(sums))
+    return replace(known, turned=known.turn(since.astimezone(zone).date()))
 
-    def before(at: datetime) -> float | None:
-        number = bisect_left(dates, at.astimezone(zone).date())
-        return None if number < DAYS else (sums[number] + _HALF) / number
 
-    return before
+Hours = list[tuple[float, float, int]]
 
 
 def rise(times: Times, expected: Usual) -> Span | None:
@@ -111,61 +146,64 @@ def rise(times: Times, expected: Usual) -> Span | None:
     hours = times.hours()
     if times.count < LEAST:
         return None
-    until = times.until.timestamp()
-    rates = [_rate(hours, number, expected) for number in range(len(hours))]
-    first = _best_start(hours, rates, len(hours), until)
+    before = [_before(hours, number, expected) for number in range(len(hours))]
+    first = _best_start(hours, before, len(hours), times.until.timestamp())
     if first is None:
         return None
-    last = _best_end(hours, rates[first], first, until)
-    if last + 1 < len(hours):
-        again = _best_start(hours, rates, last + 1, hours[last][1])
+    last, is_over = _best_end(hours, before[first], first, times.until.timestamp())
+    if is_over:
+        again = _best_start(hours, before, last + 1, hours[last][1])
         first = first if again is None else again
     count = sum(many for _, _, many in hours[first : last + 1])
-    return Span(_instant(hours[first][0]), _instant(hours[last][1]), count, is_over=last + 1 < len(hours))
+    return Span(_instant(hours[first][0]), _instant(hours[last][1]), count, is_over=is_over)
 
 
-def _rate(hours: list[tuple[float, float, int]], number: int, expected: Usual) -> float | None:
-    """Return how many a day are usual before an hour: by the days that were watched, else by those of these before."""
+def _before(hours: Hours, number: int, expected: Usual) -> Before | None:
+    """Return what there was before an hour: by the days that were watched, else of these themselves."""
     start = hours[number][0]
-    known = expected(_instant(start))
-    if known is not None or not number or start - hours[0][0] < DAYS * _DAY:
+    known = expected.before(_instant(start))
+    if known is not None or start - hours[0][0] < DAYS * _DAY:
         return known
-    earlier = sum(many for _, _, many in hours[:number])
-    return (earlier + _HALF) / ((start - hours[0][0]) / _DAY)
+    return sum(many for _, _, many in hours[:number]), (start - hours[0][0]) / _DAY
 
 
-def _best_start(
-    hours: list[tuple[float, float, int]], rates: list[float | None], before: int, until: float
-) -> int | None:
+def _best_start(hours: Hours, before: list[Before | None], end: int, until: float) -> int | None:
     """Return the hour from which the rest is least like chance; None where it may be chance from everywhere."""
     best, found, count = RARE, None, 0
-    for number in range(before - 1, -1, -1):
+    for number in range(end - 1, -1, -1):
         count += hours[number][2]
-        rate = rates[number]
-        score = 0.0 if rate is None else _score(count, rate, until - hours[number][0])
+        score = _score(count, until - hours[number][0], before[number])
         if score >= best:
             best, found = score, number
     return found
 
 
-def _best_end(hours: list[tuple[float, float, int]], rate: float | None, first: int, until: float) -> int:
-    """Return the last hour of it: the one up to which it is least like chance."""
-    whole = sum(many for _, _, many in hours[first:])
-    best, found, count = _score(whole, rate, until - hours[first][0]), len(hours) - 1, 0
-    for number in range(first, len(hours) - 1):
-        count += hours[number][2]
-        score = _score(count, rate, hours[number][1] - hours[first][0])
-        if score > best + RARE:  # that it ended is a claim as well
-            best, found = score, number
-    return found
+def _best_end(hours: Hours, before: Before | None, first: int, until: float) -> tuple[int, bool]:
+    """Return the last hour of it, up to which it is least like chance, and whether it is over since."""
+    scores, count = [], 0
+    for _, last, many in hours[first:]:
+        count += many
+        scores.append(_score(count, last - hours[first][0], before))
+    best = max(range(len(scores)), key=scores.__getitem__)
+    is_clear = scores[best] > _score(count, until - hours[first][0], before) + RARE  # that it ended is a claim as well
+    if is_clear and until - hours[first + best][1] >= DAYS * _DAY:
+        return first + best, True
+    return len(hours) - 1, False
 
 
-def _score(count: int, rate: float | None, seconds: float) -> float:
-    """Return how unlikely so many are, as a logarithm. A day is the least that a rate by the day can speak of."""
-    if rate is None:
+def _score(count: int, seconds: float, before: Before | None) -> float:
+    """Return how much better two rates explain what came before and since than one does, as a logarithm.
+
+    A day is the least that is held against days; nothing seen before counts as half of one that may have been missed.
+    """
+    if before is None or count < LEAST:
         return 0.0
-    likely = rate * max(seconds / _DAY, 1.0)
-    return count * math.log(count / likely) - count + likely if count >= LEAST and count > likely else 0.0
+    earlier, days = max(before[0], _HALF), before[1]
+    since = max(seconds / _DAY, 1.0)
+    one = (earlier + count) / (days + since)
+    if count / since <= one:
+        return 0.0
+    return count * math.log(count / since / one) + earlier * math.log(earlier / days / one)
 
 
 def burst(times: Times, least: int) -> Span | None:

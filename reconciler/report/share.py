@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from reconciler.model import Kind, Outcome, Severity
 from reconciler.report.report import Standing
-from reconciler.report.signs import Family, at_of, clue, is_empty
+from reconciler.report.signs import at_of, clue, origins
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.report.cases import Case
     from reconciler.report.recorded import Tracked
+
+WRITERS: Final = 50
+"""Writers of records that are counted apart: who wrote nearly all of them is among the first."""
 
 _RECORDS: Final = 9  # digits of a number that a clue may say
 _ENDED: Final = frozenset({Standing.FIXED, Standing.RESOLVED})
@@ -35,11 +38,11 @@ class Share:
     old: int = 0
     ours: int = 0
     open: int = 0
-    empty: int = 0
     unseen: int = 0
     records: int = 0
     agents: Counter[str] = field(default_factory=Counter)
     kinds: Counter[Kind] = field(default_factory=Counter)
+    writers: Counter[tuple[str, ...]] = field(default_factory=Counter)
     severity: Severity = Severity.INFO
     first: datetime | None = None
     last: datetime | None = None
@@ -61,7 +64,7 @@ class Share:
         self.ours += standing is Standing.FIXED
         self.agents[finding.agent or ""] += 1
         self.kinds[finding.kind] += 1
-        self.empty += self.case.sign.family is Family.FIELD and is_empty(finding, self.case.sign.name[0])
+        self._written_by(origins(finding))
         self.unseen += finding.kind is Kind.ORPHAN_IN_CRM
         self.records += _records(tracked)
         self.first = min(at, self.first or at)
@@ -70,6 +73,10 @@ class Share:
         if standing not in _ENDED:
             self._open(tracked)
         self.example = self.example or tracked
+
+    def _written_by(self, writers: tuple[str, ...]) -> None:
+        if writers in self.writers or len(self.writers) < WRITERS:
+            self.writers[writers] += 1
 
     def _open(self, tracked: Tracked) -> None:
         self.open += 1

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler import patterns, text
+from reconciler.clues import BASELINE
 from reconciler.model import Kind, Outcome, Remedy, Side, Tier
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 NAME: Final = 60
 """Characters of a name that tell it from others."""
+
+EMPTY: Final = "empty"
+"""How a field differs in which the CRM holds nothing."""
 
 
 class Family(StrEnum):
@@ -143,7 +147,8 @@ def _fields(tracked: Tracked) -> Iterator[Sign]:
     finding = tracked.finding
     names = sorted(finding.fields) or ["status"] if finding.kind is Kind.FALSE_CANCEL else sorted(finding.fields)
     for field in names:
-        yield Sign(Family.FIELD, (field, *origins(finding)[:1]))
+        how = EMPTY if is_empty(finding, field) else ""
+        yield Sign(Family.FIELD, (field, how, *origins(finding)[:1]))
 
 
 def _unwritten(tracked: Tracked) -> Iterator[Sign]:
@@ -194,7 +199,7 @@ FRESH: Final = timedelta(hours=48)
 def is_fresh(tracked: Tracked) -> bool:
     """Tell whether a booking was made while its calendar was watched: what was met at first tells of no silence."""
     finding = tracked.finding
-    if "baseline" in finding.clues or finding.changed is None:
+    if BASELINE in finding.clues or finding.changed is None:
         return False
     return tracked.first_seen - finding.changed <= FRESH
 
