@@ -5,6 +5,7 @@ Pure. Each command is whole: it can be typed as it stands, but for the words in 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model import Kind
@@ -27,6 +28,9 @@ LINES: Final = 20
 
 OWED: Final = 5
 """Earlier reports that are named."""
+
+CONSENTS: Final = 5
+"""Consents of which it is said what they came to."""
 
 _SETTLED_BY_WORD: Final = frozenset(
     {
@@ -77,7 +81,7 @@ def notes(facts: Facts) -> Iterator[str]:
         yield f"The latest run that ended began {lasting(facts.silent)} ago: look whether the schedule still runs."
     run = ruling(recorded)
     if run is not None and not facts.is_urgent:
-        yield from consents(result_of(recorded.job, run), facts.look)
+        yield from islice(consents(result_of(recorded.job, run), facts.look), CONSENTS)
     if not recorded.has_days and not facts.is_urgent:
         yield "Trends are kept for offices and for all of the job, so this part of it has none."
     yield from (bounded(note, 500) for note in recorded.notes)

@@ -66,7 +66,7 @@ class Gaps:
         """Take in a finding that says that something was not seen."""
         finding, until = tracked.finding, self.recorded.until
         if tracked.resolved_at is not None and tracked.resolved_at <= until:
-            self.over += 1
+            self.over += tracked.resolved_at > self.recorded.since
         elif finding.key in self.blind:
             self.said[finding.key] = _word(tracked), cause
         else:
@@ -194,10 +194,10 @@ def _since(gap: Gap, recorded: Recorded, look: Look) -> str:
 
 
 def coverage_said(recorded: Recorded, found: Coverage) -> str:
-    """Say how much was seen: calendars, and what the last run compared."""
+    """Say how much was seen: calendars, and what the last run compared of all of the job."""
     every = len(recorded.calendars)
     seen = f"{every - found.calendars:,} of {plural(every, 'calendar')} seen" if every else "no calendar is known"
-    counts = recorded.last.counts if recorded.last else {}
+    counts = recorded.last.counts if recorded.last and not recorded.part else {}
     sides = (("events", "event"), ("records", "CRM record"))
     compared = [plural(counts[name], noun) for name, noun in sides if name in counts]
     return "; ".join([seen, *([", ".join(compared)] if compared else [])])

@@ -217,6 +217,17 @@ def test_of_many_calendars_the_first_are_listed_and_the_rest_counted() -> None:
     assert count(found, "not_seen") == 1204
 
 
+def test_coverage_is_said_in_numbers_and_of_a_part_without_those_of_all() -> None:
+    assert report(calendars=(SEEN, BLIND)).coverage == "1 of 2 calendars seen; 122 events, 120 CRM records"
+    assert report(part="Lakeview").coverage == "2 of 2 calendars seen"
+    assert "in sync" not in report(part="Lakeview").headline
+
+
+def test_gaps_that_closed_are_counted() -> None:
+    assert "2 gaps in what was seen closed again." in report(gap(resolved=LATELY), gap(resolved=UNTIL)).summary
+    assert report(gap(resolved=SINCE)).is_quiet, "that was told before"
+
+
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +291,15 @@ def test_a_stored_result_of_any_shape_makes_a_report() -> None:
         found = report(last=replace(refused_run(), result=result))
         assert found.mood is Mood.REFUSED
         assert not any("approve" in step.command for step in found.following)
+
+
+def test_what_consents_came_to_is_noted() -> None:
+    given = {"digest": DIGEST, "by": "pat", "covered": 39, "dropped": ["uid1", "uid2"], "expired": None}
+    [note] = report(last=run(result={"approvals": [given]})).notes
+    assert (
+        note
+        == "pat's consent to 7f3c9a1e52b0 covers 39 of what is planned; 2 changed since and dropped out: uid1, uid2."
+    )
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
