@@ -146,14 +146,10 @@ def rise(times: Times, expected: Usual) -> Span | None:
     hours = times.hours()
     if times.count < LEAST:
         return None
-    before = [_before(hours, number, expected) for number in range(len(hours))]
-    first = _best_start(hours, before, len(hours), times.until.timestamp())
-    if first is None:
+    found = _likeliest(hours, [_before(hours, number, expected) for number in range(len(hours))], times.until)
+    if found is None:
         return None
-    last, is_over = _best_end(hours, before[first], first, times.until.timestamp())
-    if is_over:
-        again = _best_start(hours, before, last + 1, hours[last][1])
-        first = first if again is None else again
+    first, last, is_over = found
     count = sum(many for _, _, many in hours[first : last + 1])
     return Span(_instant(hours[first][0]), _instant(hours[last][1]), count, is_over=is_over)
 
@@ -167,28 +163,29 @@ def _before(hours: Hours, number: int, expected: Usual) -> Before | None:
     return sum(many for _, _, many in hours[:number]), (start - hours[0][0]) / _DAY
 
 
-def _best_start(hours: Hours, before: list[Before | None], end: int, until: float) -> int | None:
-    """Return the hour from which the rest is least like chance; None where it may be chance from everywhere."""
-    best, found, count = RARE, None, 0
-    for number in range(end - 1, -1, -1):
-        count += hours[number][2]
-        score = _score(count, until - hours[number][0], before[number])
+def _likeliest(hours: Hours, before: list[Before | None], until: datetime) -> tuple[int, int, bool] | None:
+    """Return from which hour to which one it is least like chance, and whether it is over; None where it may be chance.
+
+    That it ended is a claim of its own, which has to be as likely again.
+    """
+    sums = [0, *accumulate(many for _, _, many in hours)]
+    ends = _ends(hours, until.timestamp())
+    best, found = RARE, None
+    for first in range(len(hours) - 1, -1, -1):
+        score = _score(sums[-1] - sums[first], until.timestamp() - hours[first][0], before[first])
         if score >= best:
-            best, found = score, number
+            best, found = score, (first, len(hours) - 1, False)
+        for last in ends:
+            seconds = hours[last][1] - hours[first][0]
+            if seconds >= 0 and (score := _score(sums[last + 1] - sums[first], seconds, before[first]) - RARE) > best:
+                best, found = score, (first, last, True)
     return found
 
 
-def _best_end(hours: Hours, before: Before | None, first: int, until: float) -> tuple[int, bool]:
-    """Return the last hour of it, up to which it is least like chance, and whether it is over since."""
-    scores, count = [], 0
-    for _, last, many in hours[first:]:
-        count += many
-        scores.append(_score(count, last - hours[first][0], before))
-    best = max(range(len(scores)), key=scores.__getitem__)
-    is_clear = scores[best] > _score(count, until - hours[first][0], before) + RARE  # that it ended is a claim as well
-    if is_clear and until - hours[first + best][1] >= DAYS * _DAY:
-        return first + best, True
-    return len(hours) - 1, False
+def _ends(hours: Hours, until: float) -> list[int]:
+    """Return the last hour of each day that is long enough ago for something to have ended with it."""
+    last = {int(hour[1] // _DAY): number for number, hour in enumerate(hours) if until - hour[1] >= DAYS * _DAY}
+    return sorted(last.values())
 
 
 def _score(count: int, seconds: float, before: Before | None) -> float:
