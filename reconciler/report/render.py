@@ -45,6 +45,13 @@ TEXT: Final = "report.txt.j2"
 FOLDER: Final = "reports"
 SHIPPED: Final = "shipped/"
 TEMPLATE_LIMIT: Final = 1_000_000
+FILLED_LIMIT: Final = 20_000_000
+
+_FAILURES: Final = (
+    *(OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError, MemoryError),
+    RuntimeError,  # a macro that fills itself for ever
+)
+"""What a template of a brokerage's own may come to, besides Jinja's own errors."""
 
 _COLOUR: Final = re.compile(r"#[0-9a-fA-F]{6}")
 _COLOURS: Final = {
@@ -71,7 +78,7 @@ def plain(report: RunReport, own: Path | None = None) -> str:
     if theirs is not None and theirs.is_file():
         try:
             return _filled(theirs.read_text("utf-8")[:TEMPLATE_LIMIT], report)
-        except (TemplateError, OSError, ValueError, TypeError, ArithmeticError) as error:
+        except (TemplateError, *_FAILURES) as error:
             note = f"\n{FOLDER}/{TEMPLATE} can't be used: {bounded(str(error))}; this is the form that is shipped.\n"
     return _filled((shipped(FOLDER) / TEMPLATE).read_text("utf-8"), report) + note
 
@@ -144,7 +151,7 @@ def laid_out(name: str, report: Report, own: Path | None = None, besides: Beside
 
     try:
         return _laid_out(name, report, own, besides)
-    except (TemplateError, OSError, ValueError, TypeError, ArithmeticError) as error:
+    except (TemplateError, *_FAILURES) as error:
         if own is None:
             raise
         note = f"{FOLDER}/{name} can't be used: {bounded(str(error))}; this is the form that is shipped."
@@ -153,15 +160,29 @@ def laid_out(name: str, report: Report, own: Path | None = None, besides: Beside
 
 def _laid_out(name: str, report: Report, own: Path | None, besides: Besides | None) -> str:
     sandbox = _sandbox(report, own, is_html=".html" in name)
-    return sandbox.get_template(name).render({"report": report, **(besides(report, own) if besides else {})})
+    values = {"report": report, **(besides(report, own) if besides else {})}
+    return _whole(sandbox.get_template(name).generate(values))
+
+
+def _whole(pieces: Iterable[str]) -> str:
+    """Put together what a template makes, if it ends, and if a file can hold it."""
+    made, size = [], 0
+    for piece in pieces:
+        made.append(piece)
+        size += len(piece)
+        if size > FILLED_LIMIT:
+            raise ValueError(f"it makes more than {FILLED_LIMIT:,} characters")
+    filled = "".join(made)
+    filled.encode()
+    return filled
 
 
 def _sandbox(report: Report, own: Path | None, *, is_html: bool) -> SandboxedEnvironment:
     from jinja2 import FunctionLoader
-    from jinja2.sandbox import SandboxedEnvironment
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     zone = zone_of(report.zone)
-    sandbox = SandboxedEnvironment(
+    sandbox = ImmutableSandboxedEnvironment(
         loader=FunctionLoader(lambda name: _source(name, own)),
         autoescape=is_html,
         trim_blocks=True,
