@@ -1,4 +1,4 @@
-"""A template of a brokerage lays out what it is given and reaches nothing else; whatever it does, the report goes out."""
+"""A template of a brokerage lays out what it is given, reaches nothing else, and never costs the report."""
 
 from __future__ import annotations
 
