@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -152,23 +151,43 @@ def _called(route: Route, number: int) -> str:
 
 def deliver(sending: Sending, order: Order) -> Outcome:
     """Send what is due to every channel. Raises what kept all of them from being told, where that is one mistake."""
-    found = channels(sending.desk.job)
-    told: list[Delivered] = []
-    errors: list[ReconcilerError] = []
-
-    def turn(channel: Channel) -> None:
-        try:
+    found, told, errors = channels(sending.desk.job), list[Delivered](), _Errors()
+    for channel in found:
+        with errors:
             told.append(_Turn(sending, order, channel).taken())
-        except ReconcilerError as error:
-            errors.append(error)
+        if error := errors.latest():
             told.append(Delivered(channel.name, Step.REFUSED, bounded(str(error).partition("\n")[0], 300)))
-
-    with ExitStack() as stack:  # what nobody foresaw in one of them comes out when all have had their turn
-        for channel in reversed(found):
-            stack.callback(turn, channel)
-    if errors and len(errors) == len(found):
-        raise errors[0]
+    if errors.unforeseen:
+        raise errors.unforeseen[0]
+    if found and len(errors.said) == len(found):
+        raise errors.said[0]
     return Outcome(tuple(told))
+
+
+@dataclass(slots=True)
+class _Errors:
+    """Keeps what goes wrong in one turn from the turns after it. What ends the process is no error, and passes."""
+
+    said: list[ReconcilerError] = field(default_factory=list)
+    unforeseen: list[Exception] = field(default_factory=list)
+    seen: int = 0
+
+    def __enter__(self) -> None:
+        """Begin a turn."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        """Take note of an error."""
+        match error:
+            case ReconcilerError():
+                self.said.append(error)
+            case Exception():
+                self.unforeseen.append(error)
+        return isinstance(error, Exception)
+
+    def latest(self) -> ReconcilerError | None:
+        """Return what was said since this was asked last."""
+        new, self.seen = self.said[self.seen :], len(self.said)
+        return new[0] if new else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

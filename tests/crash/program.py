@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 MODULES = ["tests.crash.program", "reconciler.assembly", "reconciler.crm.sql", "reconciler.crm.writes"]
 MODULES += ["reconciler.run", "reconciler.sources.ics", "reconciler.cli.entry", "reconciler.cli.running", "filelock"]
-MODULES += ["reconciler.cli.reverting", "reconciler.reverting"]
+MODULES += ["reconciler.cli.reverting", "reconciler.reverting", "reconciler.cli.reporting", "reconciler.delivering"]
+MODULES += ["reconciler.report.render", "reconciler.report.tables", "jinja2.sandbox", "pandas"]
 LONGEST = 120.0  # seconds after which a process is given up on
 
 
