@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import date, datetime
+from functools import lru_cache
 from io import StringIO
 from itertools import chain, islice
 from pathlib import Path
@@ -122,7 +123,13 @@ def _typed(column: Column, rows: Iterable[Row], sink: Sink) -> pd.Series[Any]:
         case Holds.COUNT:
             return pd.Series(values, dtype="int64")
         case _:
-            return pd.Series([inert(str(value), sink, CELL) for value in values], dtype="str")
+            return pd.Series([_cell_text(str(value), sink) for value in values], dtype="str")
+
+
+@lru_cache(maxsize=CHUNK)
+def _cell_text(value: str, sink: Sink) -> str:
+    """Return a text as a cell holds it; columns are filled one after the other, and most say the same again."""
+    return inert(value, sink, CELL)
 
 
 # ---- the spreadsheet ------------------------------------------------------------------------------------------------
@@ -158,7 +165,7 @@ def _fill(sheet: Worksheet, report: Report, formats: Mapping[str, Format], most:
         sheet.write_string(0, place, f"{column.heading}{timed}", formats["heading"])
     rows, zone, count = report.rows(), zone_of(report.zone), 0
     for frame in _frames(islice(rows, most), Sink.XLSX):
-        for values in frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None):
+        for values in _local(frame, zone).itertuples(index=False, name=None):
             count += 1
             _line(sheet, count, values, zone, formats)
     sheet.autofilter(0, 0, max(count, 1), len(COLUMNS) - 1)
@@ -169,44 +176,48 @@ def _fill(sheet: Worksheet, report: Report, formats: Mapping[str, Format], most:
     return count, sum(1 for _ in rows)
 
 
+def _local(frame: pd.DataFrame, zone: ZoneInfo) -> pd.DataFrame:
+    """Return the table with stamps as Excel keeps them, by the clock on the wall, and None where there is nothing."""
+    stamps = [column.name for column in COLUMNS if column.holds is Holds.STAMP]
+    local = frame.assign(**{name: frame[name].dt.tz_convert(zone).dt.tz_localize(None) for name in stamps})
+    return local.astype(object).where(local.notna(), None)
+
+
 def _line(sheet: Worksheet, number: int, values: Sequence[Any], zone: ZoneInfo, formats: Mapping[str, Format]) -> None:
     for place, (column, value) in enumerate(zip(COLUMNS, values, strict=True)):
         match column.holds:
             case Holds.COUNT:
                 sheet.write_number(number, place, value)
-            case Holds.STAMP:
-                _cell(sheet, (number, place), value, zone, formats)
+            case Holds.STAMP if value is not None:
+                sheet.write_datetime(number, place, value, formats["instant"])
             case Holds.WHEN:
-                _cell(sheet, (number, place), _instant(value), zone, formats)
+                _write_when(sheet, (number, place), _when(value, zone), formats)
             case Holds.TEXT if value:
                 sheet.write_string(number, place, value, formats.get(_LOUD.get((column.name, value), "")))
 
 
-def _cell(
-    sheet: Worksheet,
-    at: tuple[int, int],
-    value: datetime | date | str | None,
-    zone: ZoneInfo,
-    formats: Mapping[str, Format],
+def _write_when(
+    sheet: Worksheet, at: tuple[int, int], value: datetime | date | str, formats: Mapping[str, Format]
 ) -> None:
-    """Write a time as one, in the report's zone; one that Excel has none for, as text."""
+    """Write a time as one; where Excel has none for it, as text."""
     match value:
         case datetime():
-            local = value.astimezone(zone).replace(tzinfo=None)
-            sheet.write_datetime(*at, local, formats["instant"])
+            sheet.write_datetime(*at, value, formats["instant"])
         case date():
             sheet.write_datetime(*at, value, formats["day"])
         case str() if value:
             sheet.write_string(*at, value)
 
 
-def _instant(value: str) -> datetime | date | str:
-    """Return the time that is spelled canonically; the text itself where Excel knows no such day (before 1900)."""
+def _when(value: str, zone: ZoneInfo) -> datetime | date | str:
+    """Return a canonical time by the clock of `zone`; the text itself where Excel knows no such day."""
     try:
         when = date.fromisoformat(value) if len(value) == _DATE else datetime.fromisoformat(value)
     except ValueError:
         return value
-    return when if _FIRST_YEAR < when.year < _LAST_YEAR else value
+    if not _FIRST_YEAR < when.year < _LAST_YEAR:
+        return value
+    return when.astimezone(zone).replace(tzinfo=None) if isinstance(when, datetime) else when
 
 
 _DATE: Final = len("2026-11-24")
