@@ -271,6 +271,11 @@ def test_a_refusal_is_new_once(before: Any, *, is_new: bool) -> None:
     assert (again.mood, again.is_quiet) == (Mood.REFUSED, not is_new)
 
 
+def test_a_refusal_is_new_again_after_a_run_that_was_not_refused() -> None:
+    runs = (refused_run(), run("01Q", LATELY))
+    assert not urgent(last=runs[0], runs=runs, before=refused_run(SINCE)).is_quiet
+
+
 def test_a_refusal_lasts_until_an_ordinary_run_is_not_refused() -> None:
     settled = run("01S", UNTIL, "applied", command="resolve")
     runs = (settled, refused_run(LATELY))
@@ -541,6 +546,8 @@ def test_a_cause_is_urgent_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert urgent(person(event="webhook")).causes == (), "it is new, but none of it can't wait"
     explained(monkeypatch, cause("webhook", severity=Severity.CRITICAL))
     assert len(urgent().causes) == 1
+    explained(monkeypatch, cause("webhook", severity=Severity.CRITICAL, is_new=False))
+    assert urgent().causes == ()
 
 
 def test_a_calendar_that_is_lost_to_a_cause_that_was_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,6 +557,7 @@ def test_a_calendar_that_is_lost_to_a_cause_that_was_told_is_not_told_again(monk
     assert urgent(lost, calendars=(SEEN, BLIND)).is_quiet
     explained(monkeypatch, cause("access"))
     assert not urgent(lost, calendars=(SEEN, BLIND)).is_quiet
+    assert urgent(replace(lost, accepted=acceptance()), calendars=(SEEN, BLIND)).unseen == (), "somebody knows"
 
 
 # ---- silence --------------------------------------------------------------------------------------------------------
