@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, insert, or_, select, update
 
 from reconciler.report.answer import Answer, Fate
-from reconciler.report.recorded import Told
 from reconciler.store import codec
 from reconciler.store.schema import deliveries, jobs
 
@@ -107,16 +106,6 @@ def every(connection: Connection, state: State, now: datetime) -> list[Delivery]
     """Return what `status` shows: of each channel the latest that reached it, and all that is owed or on its way."""
     rows = connection.execute(select(deliveries.c.channel).where(deliveries.c.job == state.job).distinct())
     return [one for channel in sorted(row[0] for row in rows) for one in _shown(of(connection, state, channel, now))]
-
-
-def told(connection: Connection, state: State, channel: str, now: datetime) -> tuple[Told, ...]:
-    """Return the earlier reports that the next one should speak of: the last one if unconfirmed, and what is owed."""
-    found = _shown(of(connection, state, channel, now))
-    return tuple(
-        Told(kind=one.kind.value, status=one.status, since=one.since, until=one.until, why=one.why)
-        for one in found
-        if one.status in {Fate.REFUSED, Fate.UNCONFIRMED}
-    )
 
 
 def owed(found: Iterable[Delivery]) -> list[Delivery]:

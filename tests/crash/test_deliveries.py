@@ -94,7 +94,7 @@ def goes_out_once(world: World, box: Postbox) -> None:
 
 
 def killed(world: World, fatal: int | None) -> Kill:
-    """Send in this process, and end it at its boundary of that number: around transactions of the state, and the mail."""
+    """Send in this process, and end it at its boundary of that number, around the state's transactions and the mail."""
     kill, real = Kill(fatal), Post.send
 
     def sending(post: Post, letter: Any, server: Any) -> Any:
