@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reconciler.store.state import Watched
 
 RUNS = 5
+_RUN = ("id", "command", "started_at", "finished_at", "status", "exit_code", "digest", "counts")
 MOST = 50
 """Accepted findings that are listed; the JSON has all of them."""
 
@@ -122,10 +123,7 @@ def _as_json(overview: Overview) -> dict[str, Any]:
             }
             for one in overview.calendars
         ],
-        "runs": [
-            {name: row[name] for name in ("id", "started_at", "finished_at", "status", "exit_code", "digest", "counts")}
-            for row in overview.runs
-        ],
+        "runs": [{name: row[name] for name in _RUN} for row in overview.runs],
         "open_findings": dict(overview.findings),
         "accepted": [dict(row) for row in overview.accepted],
         "consents": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from reconciler.errors import ConfigError, LockedError, StateError
 from reconciler.model import (
@@ -39,11 +40,13 @@ from reconciler.model import (
 )
 from reconciler.normalise import digest
 from reconciler.plan import Turns, identity
-from reconciler.store import codec, compare, consents, journal, ledger, mirror, records, state
+from reconciler.rollup import Sums
+from reconciler.store import codec, compare, consents, days, journal, ledger, mirror, records, state
 from reconciler.store.compare import Scope
 from reconciler.store.consents import Approval, Meant, Stored
 from reconciler.store.database import run_lock
-from reconciler.store.schema import metadata
+from reconciler.store.schema import calendars, metadata
+from reconciler.store.schema import days as days_table
 from reconciler.store.schema import mirror as mirror_table
 from reconciler.store.state import State, Watched, open_state
 
@@ -708,6 +711,122 @@ def test_a_finding_keeps_its_first_sighting_and_is_resolved_when_it_is_gone(open
         gone = ledger.find_finding(connection, acme, "l")
         assert gone is not None
         assert gone["resolved_at"] == codec.epoch(later)
+
+
+def stored(connection: Connection, opened: State, key: str) -> dict[str, Any]:
+    row = ledger.find_finding(connection, opened, key)
+    assert row is not None
+    return row
+
+
+def test_a_finding_keeps_its_deltas_and_the_worst_that_became_of_them(opened: Open) -> None:
+    acme = opened()
+    both = [replace(delta(), finding="k", outcome=outcome, why="because") for outcome in (Outcome.DONE, Outcome.FAILED)]
+    rich = replace(
+        finding("k"), has={Side.CRM: {"title": "Showing"}}, changed=NOW, clues=("origin:zapier",), calendar=7
+    )
+    with acme.begin() as connection:
+        ledger.save_findings(connection, acme, [rich, finding("l")], {}, NOW, taken=both)
+        row, bare = (stored(connection, acme, key) for key in ("k", "l"))
+    assert (row["outcome"], row["calendar"], bare["outcome"]) == ("failed", 7, None)
+    assert row["payload"]["has"] == {"crm": {"title": "Showing"}}
+    assert (row["payload"]["changed"], row["payload"]["clues"]) == (codec.epoch(NOW), ["origin:zapier"])
+    assert [one["outcome"] for one in row["payload"]["taken"]] == ["done", "failed"]
+    assert bare["payload"]["taken"] == []
+
+
+def test_every_outcome_has_its_place_among_the_worst() -> None:
+    assert sorted(ledger.WORST) == sorted(Outcome)
+
+
+def test_what_is_pending_settles_once_and_is_told_with_its_first_sighting(opened: Open) -> None:
+    acme, later = opened(), NOW + timedelta(hours=1)
+    young = replace(finding("k"), clues=("pending",))
+    with acme.begin() as connection:
+        first = ledger.save_findings(connection, acme, [young], {}, NOW)
+        before = ledger.sightings(connection, acme, ["k"])
+        second = ledger.save_findings(connection, acme, [finding("k")], before, later)
+        again = ledger.sightings(connection, acme, ["k"])
+        third = ledger.save_findings(connection, acme, [young], again, later + timedelta(hours=1))
+    assert (first.settled, second.settled, third.settled) == ({}, {"k": NOW}, {})
+    assert (before["k"].settled_at, again["k"].settled_at) == (None, later)
+
+
+def test_what_was_written_is_neither_open_nor_resolved_and_what_ended_by_itself_is_resolved(opened: Open) -> None:
+    acme = opened()
+    found = [replace(finding(key), agent=ANN.email) for key in ("written", "there", "left", "young")]
+    found[3] = replace(found[3], clues=("pending",))
+    done = replace(delta(), finding="written", outcome=Outcome.DONE)
+    with acme.begin() as connection:
+        ledger.save_findings(connection, acme, [*found, finding("nobody's")], {}, NOW, taken=[done])
+        assert ledger.open_by_agent(connection, acme) == {ANN.email: 2, None: 1}
+        before = ledger.sightings(connection, acme, ["left"])
+        saved = ledger.save_findings(connection, acme, [found[2]], before, NOW)
+        assert saved.resolved == {ANN.email: 1, None: 1}
+        assert ledger.open_by_agent(connection, acme) == {ANN.email: 1}
+
+
+def test_what_nobody_looked_at_is_not_resolved(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        ledger.save_findings(connection, acme, [finding("k")], {}, NOW)
+        assert not ledger.save_findings(connection, acme, [], {}, NOW, lambda _: False).resolved
+        assert ledger.open_by_agent(connection, acme) == {None: 1}
+
+
+def test_a_day_adds_up_by_office_and_its_last_word_on_what_is_open_stands(opened: Open) -> None:
+    acme, other, day = opened(), opened("other"), NOW.date()
+    morning = Sums(runs=1, found=3, delayed=1, delay=60, longest=60, kinds=Counter({"missing_in_crm": 3}))
+    noon = Sums(runs=1, found=1, delayed=1, delay=30, longest=30, kinds=Counter({"missing_in_crm": 1, "conflict": 1}))
+    with acme.begin() as connection:
+        days.add(connection, acme, day, {"": morning, "Uptown": Sums(fixed=2)}, {"": 2, "Uptown": 5})
+        days.add(connection, other, day, {"": Sums(runs=9)}, {})
+        days.add(connection, acme, day, {"": noon}, {"": 1})
+        query = select(days_table).where(days_table.c.job == acme.job).order_by(days_table.c.office)
+        whole, uptown = connection.execute(query).mappings()
+    assert (whole["runs"], whole["found"], whole["delayed"], whole["delay"], whole["longest"]) == (2, 4, 2, 90, 60)
+    assert codec.load(whole["kinds"]) == {"missing_in_crm": 4, "conflict": 1}
+    assert (whole["open"], uptown["open"], uptown["fixed"]) == (1, 0, 2)
+
+
+def test_a_run_keeps_its_command_and_how_it_ended(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        for name, how in (("run", None), ("revert", "The CRM can't be reached.")):
+            state.begin_run(connection, acme, name, NOW, name)
+            state.end_run(connection, acme, name, NOW, state.Ended("refused", 5, "", {}, how, {"status": "refused"}))
+        second, first = state.last_runs(connection, acme)
+    assert (first["command"], first["why"]) == ("run", None)
+    assert (second["command"], second["why"]) == ("revert", "The CRM can't be reached.")
+    assert codec.load(second["result"]) == {"status": "refused"}
+
+
+def test_what_was_heard_only_moves_on_and_not_past_now(opened: Open) -> None:
+    acme = opened()
+    (mine,) = watch(acme)
+    with acme.begin() as connection:
+        for at in (NOW, NOW - timedelta(hours=1), NOW + timedelta(days=9)):
+            state.hear(connection, {mine.id: at}, NOW + timedelta(hours=2))
+        heard = connection.execute(select(calendars.c.heard_at)).scalar_one()
+    assert heard == codec.epoch(NOW + timedelta(hours=2))
+
+
+def test_watching_begins_once(opened: Open) -> None:
+    acme = opened()
+    with acme.begin() as connection:
+        assert state.watched_since(connection, acme) is None
+        state.watch_from(connection, acme, NOW)
+        state.watch_from(connection, acme, NOW + timedelta(hours=1))
+        assert state.watched_since(connection, acme) == NOW
+
+
+def test_the_journal_names_the_finding_that_a_write_puts_right(opened: Open) -> None:
+    acme = opened()
+    intend(acme, replace(delta("a"), finding="k"), delta("b"))
+    with acme.begin() as connection:
+        named, nameless = (journal.history(connection, acme, key, None)[0] for key in ("a", "b"))
+    assert (named["finding"], named["kind"]) == ("k", delta("a").kind)
+    assert (nameless["finding"], nameless["kind"]) == (None, None)
 
 
 def test_epochs_rise_with_every_run(opened: Open) -> None:

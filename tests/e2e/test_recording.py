@@ -15,6 +15,8 @@ from sqlalchemy import Engine, Table, create_engine, inspect, select, text
 
 import reconciler.store
 from reconciler import linking
+from reconciler.cli import entry
+from reconciler.cli.world import World as Outside
 from reconciler.errors import UsageError
 from reconciler.model import Acceptance, Kind
 from reconciler.reverting import revert
@@ -204,6 +206,21 @@ def test_a_revert_is_no_run_like_others(make: Make) -> None:
     assert last_run(world)["command"] == "revert"
     taken_back = rows(world, journal)[-1]
     assert (taken_back["finding"], taken_back["kind"]) == (None, None)
+
+
+def test_status_names_the_command_of_a_run_that_was_asked_to_decide(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = settled(make)
+    world.run(command="link", ruling=linking.suggested)
+    outside = Outside(environ=world.environ, cwd=world.folder, clock=lambda: world.now)
+    assert entry.call(["status", str(world.job())], outside) == 0
+    link, run = capsys.readouterr().out.partition("RUNS\n")[2].splitlines()[:2]
+    assert "  link  in_sync" in link
+    assert "UTC  in_sync" in run
+    entry.call(["status", "--format", "json", str(world.job())], outside)
+    told = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["command"] for one in told] == ["link", "run"]
 
 
 def test_a_dry_run_leaves_none_of_it(make: Make) -> None:
