@@ -713,7 +713,7 @@ def test_a_finding_keeps_its_first_sighting_and_is_resolved_when_it_is_gone(open
         assert gone["resolved_at"] == codec.epoch(later)
 
 
-def stored(connection: Connection, opened: State, key: str) -> dict[str, Any]:
+def as_stored(connection: Connection, opened: State, key: str) -> dict[str, Any]:
     row = ledger.find_finding(connection, opened, key)
     assert row is not None
     return row
@@ -727,7 +727,7 @@ def test_a_finding_keeps_its_deltas_and_the_worst_that_became_of_them(opened: Op
     )
     with acme.begin() as connection:
         ledger.save_findings(connection, acme, [rich, finding("l")], {}, NOW, taken=both)
-        row, bare = (stored(connection, acme, key) for key in ("k", "l"))
+        row, bare = (as_stored(connection, acme, key) for key in ("k", "l"))
     assert (row["outcome"], row["calendar"], bare["outcome"]) == ("failed", 7, None)
     assert row["payload"]["has"] == {"crm": {"title": "Showing"}}
     assert (row["payload"]["changed"], row["payload"]["clues"]) == (codec.epoch(NOW), ["origin:zapier"])
