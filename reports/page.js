@@ -8,7 +8,7 @@
   for (const typed of document.querySelectorAll(".typed")) offerCopy(typed);
   addEventListener("hashchange", reveal);
   for (const link of document.querySelectorAll(".figures a:not([data-set])")) link.addEventListener("click", () => setTimeout(reveal));
-  addEventListener("beforeprint", () => parts.forEach((part) => { part.open = true; }));
+  addEventListener("beforeprint", () => parts.forEach(lay));
   document.addEventListener("keydown", walk);
   reveal();
 
@@ -59,7 +59,7 @@
     for (const part of parts) {
       const left = part.querySelectorAll(".row:not([hidden])").length;
       part.hidden = filters && !left;
-      if (filters && left) part.open = true;
+      if (filters && left) lay(part);
     }
     sort(document.getElementById("sort").value);
     tell(filters);
@@ -80,9 +80,11 @@
 
   function sort(by) {
     for (const part of parts) {
-      const list = part.querySelector(".rows");
-      const sorted = [...list.children].sort((one, other) => compare(one, other, by));
-      if (sorted.some((row, place) => row !== list.children[place])) list.append(...sorted);
+      const [list, more] = part.querySelectorAll(".rows");
+      const first = list.children.length;
+      const sorted = [...part.querySelectorAll(".row")].sort((one, other) => compare(one, other, by));
+      list.append(...sorted.slice(0, first));
+      more?.append(...sorted.slice(first));
     }
   }
 
@@ -100,11 +102,17 @@
 
   // ---- expanding ----
 
+  function lay(part) {
+    part.open = true;
+    const more = part.querySelector(".more");
+    if (more) more.open = true;
+  }
+
   function unfold(event) {
     const folds = rows.filter((row) => !row.hidden).map((row) => row.querySelector("details"));
     const open = folds.some((fold) => !fold.open);
     for (const fold of folds) fold.open = open;
-    if (open) for (const part of parts) part.open = true;
+    if (open) parts.forEach(lay);
     event.target.textContent = open ? "Fold all" : "Expand all";
   }
 
