@@ -5,7 +5,7 @@ All of it in the transaction that ends the run. A report reads the state alone: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from reconciler import rollup, text
 from reconciler.model import Outcome, Remedy
 from reconciler.selecting import NOT_ASKED
-from reconciler.store import days, ledger, state
+from reconciler.store import days, journal, ledger, state
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,7 +75,7 @@ def record(
 def record_end(connection: Connection, setup: Setup, run: tuple[str, datetime], error: ReconcilerError) -> None:
     """Write down that a run ended with a sentence, as where a provider refuses this whole program: it did not die."""
     name, began = run
-    _add_to_day(connection, setup, began, _nothing_seen())
+    _add_to_day(connection, setup, began, _nothing_seen(journal.done_since_last(connection, setup.state)))
     why = text.line(str(error), SENTENCE)
     how = state.Ended("refused", error.exit_code, "", {}, why=why)
     state.end_run(connection, setup.state, name, setup.clock(), how)
@@ -122,23 +122,20 @@ def _came(connection: Connection, setup: Setup, result: Result, saved: Saved, lo
         findings=result.findings,
         settled=saved.settled,
         resolved=saved.resolved,
-        deltas=result.deltas,
+        fixed=journal.done_since_last(connection, setup.state),
         asked=looked.asked,
         watched_since=state.watched_since(connection, setup.state),
         is_refused=result.status == "refused",
     )
 
 
-def _nothing_seen() -> rollup.Came:
-    none: Iterable[Any] = ()
-    return rollup.Came(
-        findings=none, settled={}, resolved={}, deltas=none, asked=none, watched_since=None, is_refused=True
-    )
+def _nothing_seen(fixed: Mapping[str | None, int]) -> rollup.Came:
+    return rollup.Came(findings=(), settled={}, resolved={}, fixed=fixed, asked=(), watched_since=None, is_refused=True)
 
 
 def _add_to_day(connection: Connection, setup: Setup, began: datetime, came: rollup.Came) -> None:
     """Add a run to its day, as the calendar of the report's readers has it."""
     offices = {agent.email: agent.office for agent in setup.directory.agents if agent.office}
     day = began.astimezone(ZoneInfo(setup.job.report.timezone)).date()
-    open_now = rollup.standing(ledger.open_by_agent(connection, setup.state), offices)
+    open_now = rollup.by_office(ledger.open_by_agent(connection, setup.state), offices)
     days.add(connection, setup.state, day, rollup.sums(came, offices), open_now)

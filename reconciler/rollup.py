@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reconciler.clues import BASELINE
-from reconciler.model import Delta, Finding, Kind, Outcome
+from reconciler.model import Finding, Kind
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,14 +50,15 @@ class Came:
     """What one run came to, as far as days are concerned.
 
     `settled` says of the findings that people are told of from now on, by key, when each was first seen; `resolved`
-    counts by agent what ended without a write of ours. `asked` are the calendars that were to be read: whose each is,
-    and whether it was observed. `watched_since` is None as long as both sides were never compared before.
+    counts by agent what ended without a write of ours, `fixed` what we wrote. `asked` are the calendars that were to be
+    read: whose each is, and whether it was observed. `watched_since` is None as long as both sides were never compared
+    before.
     """
 
     findings: Iterable[Finding]
     settled: Mapping[str, datetime]
     resolved: Mapping[str | None, int]
-    deltas: Iterable[Delta]
+    fixed: Mapping[str | None, int]
     asked: Iterable[tuple[str, bool]]
     watched_since: datetime | None
     is_refused: bool
@@ -74,17 +75,11 @@ def sums(came: Came, office_of: Mapping[str, str]) -> dict[str, Sums]:
     for finding in came.findings:
         if (first_seen := came.settled.get(finding.key)) is not None:
             _meet(found[office_of.get(finding.agent or "", "")], finding, first_seen, came.watched_since)
-    for delta in came.deltas:
-        found[office_of.get(delta.agent or "", "")].fixed += delta.outcome is Outcome.DONE
-    return dict(_with_resolved(found, came.resolved, office_of))
-
-
-def _with_resolved(
-    found: defaultdict[str, Sums], resolved: Mapping[str | None, int], office_of: Mapping[str, str]
-) -> Mapping[str, Sums]:
-    for agent, count in resolved.items():
-        found[office_of.get(agent or "", "")].resolved += count
-    return found
+    for office, count in by_office(came.fixed, office_of).items():
+        found[office].fixed = count
+    for office, count in by_office(came.resolved, office_of).items():
+        found[office].resolved = count
+    return dict(found)
 
 
 def _meet(one: Sums, finding: Finding, first_seen: datetime, watched_since: datetime | None) -> None:
@@ -95,9 +90,9 @@ def _meet(one: Sums, finding: Finding, first_seen: datetime, watched_since: date
         one.wait(max(0, int((first_seen - finding.changed).total_seconds())))
 
 
-def standing(open_by_agent: Mapping[str | None, int], office_of: Mapping[str, str]) -> dict[str, int]:
-    """Return how much is open, by office."""
+def by_office(counted: Mapping[str | None, int], office_of: Mapping[str, str]) -> dict[str, int]:
+    """Return by office what was counted by agent."""
     found: Counter[str] = Counter()
-    for agent, count in open_by_agent.items():
+    for agent, count in counted.items():
         found[office_of.get(agent or "", "")] += count
     return dict(found)

@@ -19,7 +19,7 @@ from reconciler.patterns import Wrote
 from reconciler.plan import Turns, identity
 from reconciler.store import codec
 from reconciler.store.database import batched
-from reconciler.store.schema import jobs, journal
+from reconciler.store.schema import jobs, journal, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -260,6 +260,16 @@ def _written(connection: Connection, state: State, since: datetime, mine: Column
     recent = and_(journal.c.job == state.job, journal.c.at >= codec.epoch(since), journal.c.status == Outcome.DONE)
     query = select(journal.c.id, journal.c.side, journal.c.key, journal.c.crm_id, journal.c.content).where(recent, mine)
     return {row.id: Wrote(Side(row.side), row.key, row.crm_id, bytes(row.content)) for row in connection.execute(query)}
+
+
+def done_since_last(connection: Connection, state: State) -> dict[str | None, int]:
+    """Count by agent what was written since the last run that ended: by this one, and by those that died before it."""
+    mine = (runs.c.job == state.job,)
+    ended = select(func.max(runs.c.epoch)).where(*mine, runs.c.finished_at.is_not(None)).scalar_subquery()
+    since = select(runs.c.id).where(*mine, runs.c.epoch > func.coalesce(ended, 0))
+    done = and_(journal.c.job == state.job, journal.c.run.in_(since), journal.c.status == Outcome.DONE)
+    counted = select(journal.c.agent, func.count().label("done")).where(done).group_by(journal.c.agent)
+    return {row.agent: row.done for row in connection.execute(counted)}
 
 
 def history(connection: Connection, state: State, key: str, crm_id: str | None) -> list[dict[str, Any]]:

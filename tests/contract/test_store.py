@@ -820,6 +820,31 @@ def test_watching_begins_once(opened: Open) -> None:
         assert state.watched_since(connection, acme) == NOW
 
 
+def write(acme: State, run: str, key: str, *, ends: bool) -> None:
+    """Let a run write one record of Ann's, and end or die."""
+    one = replace(delta(key), agent=ANN.email)
+    with acme.begin() as connection:
+        epoch = state.begin_run(connection, acme, run, NOW)
+        journal.intend(connection, acme, [one, delta(f"{key}, not reached")], run=run, epoch=epoch, now=NOW)
+        number = journal.send(connection, acme, run, epoch, one, NOW)
+        assert number is not None
+        journal.settle(connection, number, Outcome.DONE, "")
+        if ends:
+            state.end_run(connection, acme, run, NOW, state.Ended("applied", 0, "", {}))
+
+
+def test_what_a_run_that_died_had_written_is_counted_by_the_next_one_that_ends(opened: Open) -> None:
+    acme = opened()
+    write(acme, "r1", "a", ends=True)
+    write(acme, "r2", "b", ends=False)
+    write(acme, "r3", "c", ends=False)
+    write(opened("other"), "r4", "d", ends=False)
+    with acme.begin() as connection:
+        assert journal.done_since_last(connection, acme) == {ANN.email: 2}
+        state.end_run(connection, acme, "r3", NOW, state.Ended("applied", 0, "", {}))
+        assert journal.done_since_last(connection, acme) == {}
+
+
 def test_the_journal_names_the_finding_that_a_write_puts_right(opened: Open) -> None:
     acme = opened()
     intend(acme, replace(delta("a"), finding="k"), delta("b"))

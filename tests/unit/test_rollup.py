@@ -8,25 +8,20 @@ from typing import Any
 
 import pytest
 
-from reconciler.model import Action, Delta, Finding, Kind, Outcome, Remedy, Severity, Side
-from reconciler.rollup import Came, Sums, standing, sums
+from reconciler.model import Finding, Kind, Remedy, Severity
+from reconciler.rollup import Came, Sums, by_office, sums
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 OFFICES = {"ann@acme.example": "Uptown", "bob@acme.example": "Harbour"}
 NOTHING = Came(
-    findings=(), settled={}, resolved={}, deltas=(), asked=(), watched_since=NOW - 24 * HOUR, is_refused=False
+    findings=(), settled={}, resolved={}, fixed={}, asked=(), watched_since=NOW - 24 * HOUR, is_refused=False
 )
 
 
 def finding(key: str, agent: str | None = "ann@acme.example", **values: Any) -> Finding:
     bare = Finding(key=key, kind=Kind.MISSING_IN_CRM, severity=Severity.HIGH, remedy=Remedy.FIX, why="x", agent=agent)
     return replace(bare, **values)
-
-
-def delta(outcome: Outcome, agent: str = "ann@acme.example") -> Delta:
-    bare = Delta(action=Action.CREATE, side=Side.CRM, key="k", kind=Kind.MISSING_IN_CRM, severity=Severity.HIGH)
-    return replace(bare, agent=agent, outcome=outcome)
 
 
 def test_a_run_that_found_nothing_counts_as_a_run() -> None:
@@ -40,7 +35,7 @@ def test_each_office_has_its_own_figures_and_what_is_nobodys_is_under_no_name() 
         findings=(finding("a"), finding("b", "bob@acme.example"), finding("c", "eve@acme.example"), finding("d", None)),
         settled=dict.fromkeys("abcd", NOW),
         resolved={"bob@acme.example": 2, None: 1},
-        deltas=(delta(Outcome.DONE), delta(Outcome.ALREADY), delta(Outcome.FAILED)),
+        fixed={"ann@acme.example": 1},
         asked=(("ann@acme.example", True), ("bob@acme.example", False)),
     )
     found = sums(came, OFFICES)
@@ -85,6 +80,6 @@ def test_a_clock_ahead_of_ours_makes_no_delay_of_less_than_nothing() -> None:
     assert (sums(came, OFFICES)["Uptown"].delayed, sums(came, OFFICES)["Uptown"].delay) == (1, 0)
 
 
-def test_what_is_open_is_summed_by_office() -> None:
-    found = standing({"ann@acme.example": 2, "eve@acme.example": 1, None: 4}, OFFICES)
+def test_what_was_counted_by_agent_is_summed_by_office() -> None:
+    found = by_office({"ann@acme.example": 2, "eve@acme.example": 1, None: 4}, OFFICES)
     assert found == {"Uptown": 2, "": 5}
