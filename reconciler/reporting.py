@@ -158,17 +158,20 @@ def part_of(desk: Desk, route: Route) -> Part:
         if offices:
             raise UsageError(f"Who is in {name} is not known now, so this part is not told: {' '.join(desk.notes)}")
         return Part(name=name, own=frozenset(addresses), domains=domains, is_strict=True)
-    everybody = desk.directory.agents
-    mine = [agent for agent in everybody if agent.office in offices or addresses & _names(agent)]
+    mine = [agent for agent in desk.directory.agents if agent.office in offices or addresses & _names(agent)]
     known = {name for agent in mine for name in (*_names(agent), agent.office)}
-    if missing := sorted((addresses | offices) - known):
-        raise UsageError(f"report.route names {bounded(', '.join(missing))}, and no agent of this job is that.")
+    unknown = bounded(", ".join(sorted((addresses | offices) - known)))
+    note = f"report.route names {unknown}, and no agent of this job is that."
+    if not mine:
+        raise UsageError(note)
+    own = {agent.email for agent in mine}
     return Part(
         name=name,
-        own=frozenset(each for agent in mine for each in _names(agent)),
-        others=frozenset(each for agent in everybody if agent not in mine for each in _names(agent)),
+        own=frozenset(addresses.union(*(_names(agent) for agent in mine))),
+        others=frozenset().union(*(_names(agent) for agent in desk.directory.agents if agent.email not in own)),
         domains=domains,
         has_days=all(agent.office in offices for agent in mine),
+        notes=(note,) if unknown else (),
     )
 
 

@@ -53,7 +53,7 @@ class Part:
 
     Whoever has an address in one of `domains` is one of the brokerage too. `is_strict` where nobody could say who the
     others are: then nobody is named but `own` and the clients of a record. `has_days` where days were read for exactly
-    these agents.
+    these agents. `notes` say what is wrong with how the part is named.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Part:
     domains: tuple[str, ...] = ()
     is_strict: bool = False
     has_days: bool = False
+    notes: tuple[str, ...] = ()
 
     def holds(self, agent: str | None) -> bool:
         """Tell whether an agent is one of this part."""
@@ -85,7 +86,7 @@ def narrowed(recorded: Recorded, part: Part) -> Recorded:
         fixes=Stream(lambda: (view.fix(each) for each in recorded.fixes if part.holds(each.agent))),
         told=tuple(view.told(each) for each in recorded.told),
         office_of={agent: office for agent, office in recorded.office_of.items() if part.holds(agent)},
-        notes=tuple(view.text(note) for note in recorded.notes),
+        notes=tuple(view.text(note) for note in (*recorded.notes, *part.notes)),
     )
 
 

@@ -220,8 +220,11 @@ def test_an_office_that_nobody_is_in_is_a_mistake_and_no_empty_report(make: Make
     world.run()
     with reporting.desk(load(world.job(), world.environ), world.environ, clock=world.clock) as desk:
         route = Route.model_validate({"to": ("x@acme.example",), "office": ("norht",)})
-        with pytest.raises(UsageError, match="norht"):
+        with pytest.raises(UsageError, match="names norht, and no agent of this job is that"):
             reporting.part_of(desk, route)
+        route = Route.model_validate({"to": ("x@acme.example",), "agent": (ANN, "gone@acme.example")})
+        with reporting.report_of(desk, Asked(word="acme", route=route)) as made:  # who left takes no report along
+            assert "names gone@acme.example, and no agent of this job is that" in " ".join(made.report.notes)
 
 
 def test_who_is_in_an_office_is_not_guessed_where_nobody_can_say(make: Make, tmp_path: Path) -> None:
