@@ -82,7 +82,8 @@ def _over(tracked: Tracked, period: Period) -> Standing | None:
     if _came_to(tracked) is Standing.FIXED:
         # Written before the period: it was told as fixed then, and merely confirmed now.
         return Standing.FIXED if tracked.last_seen > period.since else None
-    return Standing.RESOLVED
+    # What was a moment old to the last was never told of: the live integration brought it in time.
+    return None if PENDING in tracked.finding.clues else Standing.RESOLVED
 
 
 def _asked(tracked: Tracked) -> Standing:
@@ -111,11 +112,11 @@ def _came_to(tracked: Tracked) -> Standing | None:
 
 
 def critical_since(tracked: Tracked) -> datetime | None:
-    """Return when a finding became critical: with its first sighting, or as its appointment drew near."""
+    """Return when a finding became critical: since people are told of it, or as its appointment drew near."""
     if tracked.finding.severity is not Severity.CRITICAL:
         return None
     near = [begins - SOON for begins in _starts(tracked) if begins - SOON <= tracked.last_seen <= begins]
-    return max(tracked.first_seen, min(near)) if near else tracked.first_seen
+    return max(tracked.told_from, min(near)) if near else tracked.told_from
 
 
 def _starts(tracked: Tracked) -> Iterator[datetime]:

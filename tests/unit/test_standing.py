@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,6 +99,11 @@ def test_what_was_over_before_the_period_is_not_told_and_what_is_over_after_it_i
     assert stands(resolved=UNTIL) is Standing.RESOLVED
 
 
+def test_what_settled_while_it_was_a_moment_old_is_not_told() -> None:
+    assert stands(remedy=Remedy.HOLD, clues=("pending",), resolved=LATELY) is None
+    assert stands(remedy=Remedy.HOLD, clues=("flapping",), resolved=LATELY) is Standing.RESOLVED
+
+
 # ---- since when -----------------------------------------------------------------------------------------------------
 
 
@@ -119,6 +125,13 @@ def test_the_side_that_begins_sooner_makes_it_critical() -> None:
 
 
 TOMORROW = "2026-11-24T16:00:00Z"
+
+
+def test_what_was_a_moment_old_is_critical_since_people_are_told_of_it() -> None:
+    begins = (SINCE + timedelta(minutes=30)).isoformat()
+    one = tracked(severity=Severity.CRITICAL, start=begins, has={}, first=EARLIER, last=SINCE)
+    assert critical_since(one) == SINCE - timedelta(minutes=90)
+    assert critical_since(replace(one, settled_at=LATELY)) == LATELY
 
 
 @pytest.mark.parametrize("start", [None, "2026-11-24", TOMORROW, "not a time, but long enough", "0001-01-01T00:00:00Z"])
