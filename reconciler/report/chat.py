@@ -213,6 +213,6 @@ def _fitting(made: Callable[[tuple[Line, ...]], dict[str, Any]], said: tuple[Lin
     message, kept = made(said), len(said)
     while kept > 1 and len(json.dumps(message)) > limit:
         kept -= 1
-        left_out = Line(Tone.DIM, f"… {plural(len(said) - kept, 'line')} more in the mail and the page")
+        left_out = Line(Tone.DIM, f"… {plural(len(said) - kept, 'line')} more in the report")
         message = made((*said[:kept], left_out))
     return message

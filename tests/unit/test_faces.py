@@ -534,7 +534,7 @@ def test_a_message_that_was_cut_says_so() -> None:
     sample = sample_report()
     long = worded(replace(sample, unseen=sample.unseen * 50, causes=sample.causes * 50), "🏡" * 200)
     for name in MESSAGES:
-        assert re.search(r"… [0-9]+ lines more in the mail and the page", "\n".join(texts(made(name, long))))
+        assert re.search(r"… [0-9]+ lines more in the report", "\n".join(texts(made(name, long))))
 
 
 @pytest.mark.parametrize("name", MESSAGES)
