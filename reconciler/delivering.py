@@ -20,6 +20,7 @@ import orjson
 from reconciler import reporting
 from reconciler.errors import ReconcilerError
 from reconciler.report.answer import Answer, Fate
+from reconciler.report.facts import STALE
 from reconciler.report.mail import Attachment, Letter, Post, Server, message_id
 from reconciler.report.words import bounded, plural
 from reconciler.reporting import Desk, Made
@@ -274,7 +275,7 @@ class _Turn:
         )
 
     def _not_due(self, report: Report, kind: Kind, after: Delivery | None) -> str:
-        if after is not None and report.until <= after.until:
+        if after is not None and report.until <= after.until and not _tells_silence(report, kind):
             return "no run has ended since the last one"
         if kind is Kind.URGENT:
             return "nothing is newly refused, blind or critical" if report.is_quiet else ""
@@ -361,6 +362,11 @@ class _Turn:
         quota = (sending.quota or Quota)(project, budget, sending.desk.state.engine)
         body = orjson.dumps({"slack": slack, "teams": teams, "json": plain}[table.format](report))
         return lambda: hook.send(body, report.digest, report.made_at, quota)
+
+
+def _tells_silence(report: Report, kind: Kind) -> bool:
+    """Tell whether that no run ended for so long is what there is to tell: once, for each silence has one digest."""
+    return kind is Kind.REPORT and report.made_at - report.until > STALE
 
 
 AGAIN: Final = "`reconcile report --send --again` sends it once more"

@@ -87,7 +87,8 @@ class Postbox:
             return AuthResult(success=False)
         self.logins.append(data.login.decode())
         known = (data.login.decode(), data.password.decode()) == (USER, PASSWORD)
-        return AuthResult(success=known and "AUTH" not in self.faults, handled=False)
+        refused = self.faults.get("AUTH")
+        return AuthResult(success=known and not refused, handled=False, message=None if known else refused)
 
 
 class _Server(SMTP):

@@ -1,4 +1,4 @@
-"""Who was told how far, on each state: claims exclude each other; what was sent, refused or lost stays known as that."""
+"""Who was told how far, on each state: claims exclude each other; what was sent, refused or lost stays so."""
 
 from __future__ import annotations
 

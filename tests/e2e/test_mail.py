@@ -148,6 +148,24 @@ def test_a_quiet_report_is_a_heartbeat_or_is_not_sent_as_the_job_file_says(offic
     assert known(world)[-1]["since_at"] == (before[-1]["until_at"] if before else known(world)[-1]["since_at"])
 
 
+def test_that_no_run_has_ended_for_long_is_told_once(office: Office, box: Postbox) -> None:
+    world = office()
+    world.run()
+    sent(world)
+    later(world, timedelta(hours=25))
+    assert steps(sent(world, urgent=True)) == [Step.NOTHING]
+    assert steps(sent(world)) == [Step.SENT]
+    assert "no run has ended for" in text(box.letters[-1]).lower()
+    for _ in range(2):
+        assert steps(sent(world)) == [Step.NOTHING]
+        later(world)
+    world.run()
+    assert steps(sent(world)) == [Step.SENT]
+    assert len(box.letters) == 3
+    first, _, last = known(world)
+    assert last["since_at"] == first["until_at"]
+
+
 def test_nobody_to_tell_is_nothing_to_do(office: Office) -> None:
     world = office(to="")
     world.run()
