@@ -117,7 +117,7 @@
   }
 
   function reveal() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1));
     if (target?.matches("details")) {
       if (target.hidden) {
         tools.reset();
