@@ -19,7 +19,8 @@ from reconciler.config import load
 from reconciler.errors import UsageError
 from reconciler.model import Acceptance, Kind, Severity
 from reconciler.report.recorded import Recorded
-from reconciler.reporting import Asked
+from reconciler.report.report import Standing
+from reconciler.reporting import Asked, Made
 from reconciler.selecting import Filter
 from reconciler.store import accepted, schema, state
 from reconciler.store.recorded import MOST_RUNS, Wanted, recorded
@@ -36,6 +37,17 @@ def read(world: World, **wanted: Any) -> Iterator[Recorded]:
     with world.setup(dry_run=True) as setup, setup.state.reading() as connection:
         asked = Wanted(made_at=world.now, calendars=setup.directory.calendars, kinds={"ics-ann": "ics"})
         yield recorded(connection, setup.state, replace(asked, **wanted))
+
+
+@contextmanager
+def told(world: World, **asked: Any) -> Iterator[Made]:
+    """Make a report as commands do."""
+    job = load(world.job(), world.environ)
+    with (
+        reporting.desk(job, world.environ, clock=world.clock) as desk,
+        reporting.report_of(desk, Asked(word="acme", **asked)) as made,
+    ):
+        yield made
 
 
 def found(world: World, **wanted: Any) -> list[str]:
@@ -110,7 +122,7 @@ def test_a_report_begins_where_the_last_one_of_its_channel_ended(make: Make, sta
     world.run()
     with read(world, channel="ops") as known:
         assert known.since == NOW
-        assert [told.status for told in known.told] == [status]
+        assert [each.status for each in known.told] == [status]
 
 
 def test_what_a_server_refused_is_told_again_by_the_next_report(make: Make) -> None:
@@ -121,7 +133,7 @@ def test_what_a_server_refused_is_told_again_by_the_next_report(make: Make) -> N
     world.run()
     with read(world, channel="ops") as known:
         assert known.since < NOW
-        assert [(told.status, told.why) for told in known.told] == [("refused", "451 try later")]
+        assert [(each.status, each.why) for each in known.told] == [("refused", "451 try later")]
 
 
 def test_a_report_whose_process_died_counts_as_one_that_may_have_been_sent(make: Make) -> None:
@@ -135,7 +147,7 @@ def test_a_report_whose_process_died_counts_as_one_that_may_have_been_sent(make:
     world.run()
     with read(world, channel="ops") as known:
         assert known.since == NOW
-        assert [told.status for told in known.told] == ["unconfirmed"]
+        assert [each.status for each in known.told] == ["unconfirmed"]
 
 
 def test_only_the_urgent_begin_where_an_urgent_one_ended(make: Make) -> None:
@@ -155,12 +167,12 @@ def test_one_run_can_be_told_alone(make: Make) -> None:
     world.run()
     world.write(ANN, event("a@x"))
     later(world)
-    told = world.run()
+    ran = world.run()
     world.write(ANN, event("a@x"), event("b@x", NOW + timedelta(days=3)))
     later(world)
     world.run()
-    with read(world, run=told.run.lower()) as known:
-        assert [run.id for run in known.runs] == [told.run]
+    with read(world, run=ran.run.lower()) as known:
+        assert [run.id for run in known.runs] == [ran.run]
         assert known.is_past
         assert [fix.event for fix in known.fixes] == ["a@x"]
         assert [tracked.finding.event for tracked in known.findings] == ["a@x"]
@@ -247,6 +259,22 @@ def test_a_finding_says_what_each_side_held_and_what_was_done_where(make: Make) 
     assert [(taken.action, taken.outcome) for taken in tracked.taken] == [("update", "done")]
     assert fix.finding == tracked.finding.key
     assert (fix.before["start"], fix.after["start"]) == ("2026-11-24T17:00:00Z", "2026-11-25T17:00:00Z")
+
+
+def test_what_was_pending_in_one_report_is_new_in_the_next(make: Make) -> None:
+    world = make(allow=())
+    world.run()
+    later(world)
+    world.write(ANN, event("a@x", modified="20261122T175900Z"))
+    world.run()
+    with told(world) as made:
+        assert [row.standing for row in made.report.rows()] == [Standing.PENDING]
+    write(world, delivery(world.now))
+    later(world)
+    world.run()
+    with told(world, channel="ops") as made:
+        assert made.recorded.since == NOW + HOUR
+        assert [(row.first_seen, row.is_new) for row in made.report.rows()] == [(NOW + HOUR, True)]
 
 
 def test_a_persons_word_is_told_as_long_as_it_holds(make: Make) -> None:
@@ -479,10 +507,7 @@ def test_a_report_is_made_though_the_crm_that_names_the_agents_is_down(make: Mak
 def test_a_logo_that_is_not_there_costs_the_logo_and_not_the_report(make: Make) -> None:
     world = make(limits='[report]\nlogo = "gone.png"\ncolour = "#14559e"')
     world.run()
-    with (
-        reporting.desk(load(world.job(), world.environ), world.environ, clock=world.clock) as desk,
-        reporting.report_of(desk, Asked(word="acme")) as made,
-    ):
+    with told(world) as made:
         assert (made.report.brand.logo, made.report.brand.colour) == ("", "#14559e")
         assert "The logo could not be read: report.logo: gone.png" in " ".join(made.report.notes)
 
@@ -491,10 +516,7 @@ def test_a_masked_report_hides_clients_and_shows_agents(make: Make) -> None:
     world = make(allow=())
     world.write(ANN, event("a@x", title="Divorce of Jane"))
     world.run()
-    with (
-        reporting.desk(load(world.job(), world.environ), world.environ, clock=world.clock) as desk,
-        reporting.report_of(desk, Asked(word="acme", masked=True)) as made,
-    ):
+    with told(world, masked=True) as made:
         [row] = made.report.rows()
         said = f"{made.report} {row} {list(made.recorded.findings)}"
     assert row.agent == ANN
