@@ -117,10 +117,9 @@ class Trace:
             kind=kind,
             severity=SEVERITY[kind],
             remedy=Remedy.FIX if fixed else Remedy.HUMAN,
-            why="Said by a test.",
             agent=agent,
             changed=at,
-            **values,
+            **{"why": "Said by a test.", **values},
         )
         taken = (Taken(action=Action.CREATE, side=Side.CRM, outcome=Outcome.DONE),) if fixed else ()
         tracked = Tracked(

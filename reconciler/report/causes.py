@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from reconciler.report.report import Cause
     from reconciler.report.signs import Sign
 
-TOLD: Final = 12
+TOLD: Final = 20
 """Causes that are told, the most urgent: who has more of them has rows to read anyway."""
 
 _NEVER: Final = Period(since=datetime.min.replace(tzinfo=UTC), until=datetime.min.replace(tzinfo=UTC))

@@ -249,15 +249,15 @@ def name(value: str) -> str:
     return text.line(value, NAME)
 
 
-_VARIES: Final = re.compile(
-    r"https?://\S+"  # addresses of pages
-    r"|\S+@\S+"  # of people
-    r"|\"[^\"]*\"|'[^']*'|`[^`]*`|\([^)]*\)"  # what is quoted or said in passing
-    r"|\S*\d\S*"  # ids, times, amounts
-)
+_ASIDE: Final = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|\([^)]*\)")
+"""What is quoted, or said in passing."""
+
+_VARIES: Final = re.compile(r"[\d@/\\]")
+"""What ids, times, amounts, addresses and paths have in them, and other words have not."""
 
 
 def reason(why: str) -> str:
     """Return what a sentence says, without what is another thing each time: ids, times, addresses, quotations."""
-    kept = _VARIES.sub("", text.line(why, 300).casefold())
-    return text.line(" ".join(re.findall(r"[^\W_]+", kept)), NAME)
+    kept = _ASIDE.sub(" ", text.line(why, 300).casefold())
+    plain = " ".join(word for word in kept.split() if not _VARIES.search(word))
+    return text.line(" ".join(re.findall(r"[^\W_]+", plain)), NAME)
