@@ -366,6 +366,27 @@ def test_a_booking_that_reaches_the_crm_by_itself_is_heard_and_one_that_we_broug
     assert heard(world) == codec.epoch(NOW + 9 * MINUTE)
 
 
+def test_a_change_that_arrives_by_itself_is_no_booking(make: Make) -> None:
+    world = settled(make)
+    baseline = heard(world)
+    world.write(ANN, event("a", LATER, modified=stamp(NOW + 5 * MINUTE)))
+    world.sql(
+        "UPDATE appointments SET starts_at = '2026-11-26 17:00:00', ends_at = '2026-11-26 18:00:00', version = 2, "
+        "updated_at = '2026-11-22 17:06:00'"
+    )
+    assert planned(world.run()) == []
+    assert heard(world) == baseline
+
+
+def test_what_we_made_in_an_earlier_life_is_not_heard_when_it_is_met_again(make: Make) -> None:
+    world = make(crm='set = { made_by = "reconcile" }')
+    world.sql("ALTER TABLE appointments ADD COLUMN made_by TEXT")
+    world.write(ANN, event("a", AT))
+    world.insert("a", AT, made_by="reconcile")
+    world.run()
+    assert (heard(world), world.linked()) == (None, ["1"])
+
+
 def test_a_dry_run_hears_nothing(make: Make) -> None:
     world = settled(make)
     baseline = heard(world)
