@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STALE: Final = timedelta(minutes=10)
 """After that a claim is nobody's any more: no server is waited for that long."""
 CLAIMED: Final = "claimed"
+KEPT: Final = 500
+"""Deliveries of a channel that are looked at: a year of daily reports and of what was urgent between."""
 
 
 class Kind(StrEnum):
@@ -96,10 +98,11 @@ def latest(found: Iterable[Delivery], *, urgent: bool = False) -> Delivery | Non
 
 
 def of(connection: Connection, state: State, channel: str, now: datetime) -> list[Delivery]:
-    """Return all that was ever meant for a channel, oldest first; dead claims are unconfirmed."""
+    """Return what was meant for a channel of late, oldest first; dead claims are unconfirmed."""
     mine = and_(deliveries.c.job == state.job, deliveries.c.channel == channel)
-    rows = connection.execute(select(deliveries).where(mine).order_by(deliveries.c.until_at, deliveries.c.id))
-    return [_aged(_delivery(row), now) for row in rows]
+    newest = select(deliveries).where(mine).order_by(deliveries.c.until_at.desc(), deliveries.c.id.desc())
+    rows = connection.execute(newest.limit(KEPT)).all()
+    return [_aged(_delivery(row), now) for row in reversed(rows)]
 
 
 def every(connection: Connection, state: State, now: datetime) -> list[Delivery]:
