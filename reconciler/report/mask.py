@@ -64,7 +64,7 @@ def masked(result: Result, agents: frozenset[str] = frozenset()) -> Result:
             for delta in result.deltas
         ),
         findings=tuple(
-            replace(finding, fields=fields(finding.fields, visible), why=sentence(finding.why, visible))
+            replace(finding, fields=fields(finding.fields, visible), why=sentence(finding.why, visible), has={})
             for finding in result.findings
         ),
         calendars=tuple(

@@ -415,7 +415,8 @@ def test_masking_hides_clients_and_keeps_agents_everywhere() -> None:
         "contact": (("jo@home.example",), ("kim@home.example", "ann@acme.example")),
         "start": MOVED.fields["start"],
     }
-    finding = replace(MOVED, fields=fields, why="Moved by jo@home.example, says ann@acme.example.")
+    held = {Side.CALENDAR: {"title": "Jo's villa", "contact": ("jo@home.example",)}}
+    finding = replace(MOVED, fields=fields, has=held, why="Moved by jo@home.example, says ann@acme.example.")
     found = result(
         findings=(finding,),
         deltas=(replace(UPDATE, fields=fields, why="jo@home.example"),),
@@ -424,6 +425,7 @@ def test_masking_hides_clients_and_keeps_agents_everywhere() -> None:
         sightings={"abc123": (NOW, 1)},
     )
     hidden = mask.masked(found)
+    assert "Jo's" not in str(hidden.findings)
     for said in (text(hidden), table(hidden), str(hidden.to_json())):
         for secret in ("home.example", "Jo's", "Secret", "villa"):
             assert secret not in said
