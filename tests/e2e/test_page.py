@@ -1,10 +1,12 @@
 """The page of the report in a real browser: it asks for nothing, says nothing wrong, and helps whoever reads it.
 
-Sorting, filtering and expanding are a script's; without it, everything can be read all the same.
+Sorting, filtering and expanding are a script's; without it, everything can be read all the same. What the page is made
+of is in tests/golden/; `GOLDEN=update make test ARGS=tests/e2e/test_page.py` writes it anew.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +23,7 @@ from reconciler.report.report import Brand, Report, Trend
 from tests.browser import browser, needs_chromium, opened
 from tests.reports import BOB, CID, long_report, safe_report, sample_report
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 WIDTHS = (1280, 600, 360)
 DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 SHOWN = ".row:visible"
@@ -57,6 +60,18 @@ REPORTS = {
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
 def test_it_is_html_by_the_letter(report: Report) -> None:
     html5lib.HTMLParser(strict=True).parse(page(report))
+
+
+@pytest.mark.parametrize("name", ["bad", "safe"])
+def test_it_is_made_as_it_was(name: str) -> None:
+    golden = GOLDEN / {"bad": "report.html", "safe": "quiet-report.html"}[name]
+    # Its style and its script are files of their own, and the policy names what they come to.
+    made = re.sub(
+        r"(<style>|<script>|&#39;sha256-).*?(</style>|</script>|&#39;)", r"\1…\2", page(REPORTS[name]), flags=re.DOTALL
+    )
+    if os.environ.get("GOLDEN") == "update":
+        golden.write_text(made, "utf-8")
+    assert made == golden.read_text("utf-8"), f"{golden.name} looks otherwise; see at the head of this file"
 
 
 def test_it_names_no_address_but_those_of_its_links() -> None:
