@@ -132,7 +132,7 @@ def report_of(desk: Desk, asked: Asked) -> Iterator[Made]:
 
 
 def _wanted(desk: Desk, asked: Asked, part: Part | None) -> Wanted:
-    return Wanted(
+    wanted = Wanted(
         made_at=desk.clock(),
         since=asked.since,
         until=asked.until,
@@ -142,8 +142,11 @@ def _wanted(desk: Desk, asked: Asked, part: Part | None) -> Wanted:
         calendars=desk.directory.calendars if desk.directory else None,
         kinds={source.name: source.kind for source in desk.job.sources},
         zone=desk.job.report.timezone,
-        offices=frozenset(asked.route.office or ()) if part and part.has_days and asked.route else None,
     )
+    if part is None or asked.route is None:
+        return wanted
+    offices = frozenset(asked.route.office or ()) if part.has_days else None
+    return replace(wanted, offices=offices, concerns=part.concerns)
 
 
 # ---- who may see what -----------------------------------------------------------------------------------------------

@@ -68,6 +68,10 @@ class Part:
         """Tell whether an agent is one of this part."""
         return agent is not None and folded(agent) in self.own
 
+    def concerns(self, agent: str | None) -> bool:
+        """Tell whether something about an agent, or about nobody in particular, may be of this part."""
+        return agent is None or self.holds(agent)
+
 
 def narrowed(recorded: Recorded, part: Part) -> Recorded:
     """Return what `part` may see of a period."""
@@ -242,11 +246,8 @@ class _View:
         """Return a run: how it went, in numbers, and what it says of the part."""
         said = {name: run.result[name] for name in _NUMBERS if name in run.result}
         exceeded = run.result.get("violations") or ()
-        said["violations"] = [self._violation(each) for each in exceeded if self._concerns(each.get("agent"))]
+        said["violations"] = [self._violation(each) for each in exceeded if self._part.concerns(each.get("agent"))]
         return replace(run, why=self.text(run.why) if run.why else run.why, result=said)
-
-    def _concerns(self, agent: str | None) -> bool:
-        return agent is None or self._part.holds(agent)
 
     def _violation(self, violation: Mapping[str, Any]) -> dict[str, Any]:
         return {**violation, "why": self.text(str(violation.get("why") or ""))}

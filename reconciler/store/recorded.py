@@ -21,7 +21,7 @@ from reconciler.model import Kind
 from reconciler.report.recorded import Day, PastRun, Place, Recorded, Stream, Told, Watched
 from reconciler.store import codec
 from reconciler.store.schema import calendars, days, deliveries, runs
-from reconciler.store.tracked import fixes, tracked, within
+from reconciler.store.tracked import Concerns, fixes, tracked, within
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
@@ -58,7 +58,8 @@ class Wanted:
     The period is (`since`, `until`]. Where one is not given, it ends with the latest run that ended, and begins
     where the last report of `channel` did end; an `urgent` one is over for urgent ones only. `run` is the
     period of that run alone. `calendars` are those of the job file, None where nobody could be asked; `kinds` names
-    each source's kind. Days are those of `zone`, and of `offices` where only these are meant.
+    each source's kind. Days are those of `zone`, and of `offices` where only these are meant; findings and writes are
+    of the agents whom it `concerns`.
     """
 
     made_at: datetime
@@ -71,6 +72,7 @@ class Wanted:
     kinds: Mapping[str, str] = field(default_factory=dict)
     zone: str = "UTC"
     offices: frozenset[str] | None = None
+    concerns: Concerns = lambda _: True
 
 
 def recorded(connection: Connection, state: State, wanted: Wanted) -> Recorded:
@@ -94,8 +96,8 @@ def recorded(connection: Connection, state: State, wanted: Wanted) -> Recorded:
         before=_latest(connection, state, runs.c.started_at <= codec.epoch(since)),
         is_past=wanted.run is not None or wanted.until is not None,
         calendars=_watched(connection, state, wanted, until),
-        findings=Stream(lambda: tracked(connection, state, (since, until), wanted.made_at, places)),
-        fixes=Stream(lambda: fixes(connection, state, (since, until))),
+        findings=Stream(lambda: tracked(connection, state, (since, until), wanted.made_at, places, wanted.concerns)),
+        fixes=Stream(lambda: fixes(connection, state, (since, until), wanted.concerns)),
         days=_days(connection, state, wanted, (since, until)),
         told=_told(connection, state, wanted, until),
     )

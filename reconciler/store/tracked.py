@@ -5,8 +5,8 @@ Findings of older versions have fewer words, and are told with those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 Period: TypeAlias = tuple[datetime, datetime]
 """From when, exclusive, until when."""
 
+SET_BACK: Final = timedelta(days=1)
+"""How far a clock may be set back during a run, so that a write seems to have been done before it."""
+
+Concerns: TypeAlias = Callable[[str | None], bool]
+"""Tells of an agent, or of nobody, whether that is asked for: what is not is never read."""
+
 
 def within(column: ColumnElement[int], period: Period) -> ColumnElement[bool]:
     """Ask for instants of the period."""
@@ -37,17 +43,23 @@ def within(column: ColumnElement[int], period: Period) -> ColumnElement[bool]:
 
 
 def tracked(
-    connection: Connection, state: State, period: Period, now: datetime, places: Mapping[int, Place]
+    connection: Connection,
+    state: State,
+    period: Period,
+    now: datetime,
+    places: Mapping[int, Place],
+    concerns: Concerns = lambda _: True,
 ) -> Iterator[Tracked]:
     """Yield what is open at the end of the period, or was resolved in it, the most urgent first.
 
     The order is made of keys alone: a database that sorts whole rows would hold them all.
     """
-    for keys in batched(_streamed(connection, _in_order(connection, state, period))):
-        mine = and_(findings.c.job == state.job, findings.c.key.in_([row.key for row in keys]))
+    ordered = _streamed(connection, _in_order(connection, state, period))
+    for keys in batched(row.key for row in ordered if concerns(row.agent)):
+        mine = and_(findings.c.job == state.job, findings.c.key.in_(keys))
         rows = {row.key: row for row in connection.execute(select(findings).where(mine))}
-        for row in keys:
-            yield _tracked(rows[row.key], period, now, places)
+        for key in keys:
+            yield _tracked(rows[key], period, now, places)
 
 
 def _in_order(connection: Connection, state: State, period: Period) -> Select[Any]:
@@ -57,7 +69,7 @@ def _in_order(connection: Connection, state: State, period: Period) -> Select[An
     words = (findings.c.kind, func.coalesce(findings.c.agent, ""), func.coalesce(findings.c.start, ""), findings.c.key)
     # As bytes on every database: a locale would put `_` elsewhere, or nowhere.
     plain = [word.collate("C") if connection.dialect.name == "postgresql" else word for word in words]
-    return select(findings.c.key).where(mine).order_by(_RANK, *plain)
+    return select(findings.c.key, findings.c.agent).where(mine).order_by(_RANK, *plain)
 
 
 _RANK: Final = case({severity.value: severity.rank for severity in Severity}, value=findings.c.severity, else_=9)
@@ -142,13 +154,16 @@ def _acceptance(row: Row[Any], now: datetime) -> Acceptance | None:
 # ---- writes ---------------------------------------------------------------------------------------------------------
 
 
-def fixes(connection: Connection, state: State, period: Period) -> Iterator[Fix]:
+def fixes(connection: Connection, state: State, period: Period, concerns: Concerns = lambda _: True) -> Iterator[Fix]:
     """Yield the writes that runs of the period did, in the order in which they were meant."""
     ours = and_(runs.c.job == journal.c.job, runs.c.id == journal.c.run)
-    done = and_(journal.c.job == state.job, journal.c.status == Outcome.DONE, within(runs.c.started_at, period))
+    recent = journal.c.at > codec.epoch(period[0] - SET_BACK)  # else all that was ever written would be looked through
+    in_it = and_(within(runs.c.started_at, period), recent)
+    done = and_(journal.c.job == state.job, journal.c.status == Outcome.DONE, in_it)
     query = select(journal).join_from(journal, runs, ours).where(done).order_by(journal.c.id)
     for row in _streamed(connection, query):
-        yield _fix(row)
+        if concerns(row.agent):
+            yield _fix(row)
 
 
 def _fix(row: Row[Any]) -> Fix:
