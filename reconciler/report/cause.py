@@ -109,13 +109,14 @@ def key_of(sign: Sign) -> str:
 
 def _severity(share: Share) -> Severity:
     """Rate a cause by the most urgent finding that is open; one that was put right may still go on."""
-    least = Severity.HIGH if _goes_on(share) else Severity.MEDIUM if not share.open else share.severity
-    return min(share.severity, least, key=lambda severity: severity.rank)
+    span, family = share.case.span, share.case.sign.family
+    if span is not None and span.is_over:
+        return share.severity if share.open else Severity.MEDIUM
+    return min(share.severity, _LEAST.get(family, Severity.MEDIUM), key=lambda severity: severity.rank)
 
 
-def _goes_on(share: Share) -> bool:
-    span = share.case.span
-    return share.case.sign.family is Family.SILENT and span is not None and not span.is_over
+_LEAST: Final = dict.fromkeys((Family.SILENT, Family.REFUSED, Family.WRITES), Severity.HIGH)
+"""How urgent a cause is at least while it goes on, however harmless each of its findings is; others are medium."""
 
 
 def _is_new(share: Share, terms: Terms) -> bool:
@@ -140,10 +141,17 @@ def _since_said(one: Told, since: datetime | None) -> str:
 
 def _extent(one: Told) -> str:
     """Say how many findings of which kinds it explains, and whose they are."""
-    named = [f"{count:,} {KINDS[kind].lower()}" for kind, count in one.share.kinds.most_common(LISTED)]
-    more = f" and {len(one.share.kinds) - LISTED} kinds more" if len(one.share.kinds) > LISTED else ""
-    of = f", of {one.whose}" if any(one.share.agents) else ""
+    kinds = one.share.kinds
+    if kinds.keys() == {Kind.COVERAGE_GAP}:
+        return ""  # its title says all that there is
+    named = [f"{'' if len(kinds) == 1 else f'{count:,} '}{_name(kind)}" for kind, count in kinds.most_common(LISTED)]
+    more = f" and {len(kinds) - LISTED} kinds more" if len(kinds) > LISTED else ""
+    of = f" of {one.whose}" if any(one.share.agents) else ""
     return f"{plural(one.share.count, 'finding')}{of}: {', '.join(named)}{more}."
+
+
+def _name(kind: Kind) -> str:
+    return KINDS[kind][0].lower() + KINDS[kind][1:]
 
 
 def _ours(one: Told) -> Iterator[str]:
@@ -164,15 +172,18 @@ def _silent(one: Told) -> Words:
     is_silent = span is not None and heard is not None and heard <= span.start
     evidence = [f"The first was made {one.at(span.start)}, the last {one.at(span.end)}." if span else ""]
     if heard is None:
-        evidence.append("No booking of these agents is known to have reached it without a write of this job.")
+        evidence.append("No booking of these agents is known to have reached the CRM without a write of this job.")
     else:
-        evidence.append(f"The latest of these agents that reached it without a write of this job: {one.at(heard)}.")
+        evidence.append(f"{_LATEST}: {one.at(heard)}.")
     evidence += _unusual(one)
     if is_silent:
-        evidence.append("A younger one that reached it without a write of this job would disprove it.")
+        evidence.append("A younger one that reached the CRM without a write of this job would disprove it.")
     title = f"Bookings {made} did not reach the CRM"
     dry = Next("To see what a run would enter", f"reconcile --dry-run {one.look.job}")
     return Words(title, tuple(evidence), dry if one.share.open else one.example)
+
+
+_LATEST: Final = "The latest booking of these agents that reached the CRM without a write of this job"
 
 
 def _unusual(one: Told) -> Iterator[str]:
@@ -268,9 +279,10 @@ def _flapping(one: Told) -> Words:
 
 def _removed(one: Told) -> Words:
     span = one.share.case.span
-    within = f" within {lasting(span.end - span.start)}" if span and one.name and span.end > span.start else " at once"
+    apart = span.end - span.start if span and one.name else timedelta()
+    within = f" within {lasting(apart)}" if apart >= timedelta(minutes=1) else " at once"
     title = f"{plural(one.share.count, 'appointment')} of {one.whose} left the calendar{within}"
-    wrong = "If the agent meant it, it is none: ask before the records are cancelled."
+    wrong = "Nothing is wrong if the agent meant it: ask before the records are cancelled."
     return Words(title, (wrong,), Next("To see what a run would cancel", f"reconcile --dry-run {one.look.job}"))
 
 
@@ -331,7 +343,7 @@ def _left(one: Told) -> Words:
 
 def _crm(one: Told) -> Words:
     check = Next("To see what is wrong", f"reconcile check {one.look.job}")
-    return Words("The CRM was not read, or can't be believed", (_for_example(one),), check)
+    return Words("The CRM was not read, or can't be believed", (bounded(one.share.said, SENTENCE),), check)
 
 
 _SAYS: Final[Mapping[Family, Callable[[Told], Words]]] = {

@@ -163,9 +163,9 @@ def test_a_silence_says_when_the_last_booking_came_by_itself() -> None:
     assert any(
         said.endswith("without a write of this job: Tue 17 Nov 2026 02:12 CST (08:12 UTC).") for said in evidence
     )
-    assert "A younger one that reached it without a write of this job would disprove it." in evidence
+    assert "A younger one that reached the CRM without a write of this job would disprove it." in evidence
     trace.heard = {}
-    assert "No booking of these agents is known to have reached it without a write of this job." in (
+    assert "No booking of these agents is known to have reached the CRM without a write of this job." in (
         told(trace)["silent"].evidence
     )
 
@@ -424,8 +424,9 @@ def test_a_refused_plan_is_one_cause_of_what_has_no_other() -> None:
     refused = past_run(UNTIL, "refused", exit_code=4, result={"consent": {"digest": "7f3c9a1e52b0" * 5, "covers": 1}})
     recorded = trace.recorded(runs=(refused,), last=refused)
     causes = found(recorded, LOOK)
-    [shift, plan] = causes.told
+    [plan, shift] = causes.told
     assert (shift.count, plan.count) == (1, 1)
+    assert plan.severity is Severity.HIGH, "however harmless what waits may be"
     assert causes.of(one) == plan.key
     assert plan.following is not None
     assert plan.following.command == "reconcile approve 7f3c9a1e52b0 --by YOU --why TEXT --job acme"
@@ -445,7 +446,7 @@ def test_a_crm_that_was_not_read_is_a_cause() -> None:
     one = gap(trace, "")
     crm = replace(one, finding=replace(one.finding, agent=None, why="The CRM shows 3 records, it had 900."))
     cause = told(trace, findings=[crm])["crm"]
-    assert cause.evidence[-1] == "For example: The CRM shows 3 records, it had 900."
+    assert cause.evidence[-1] == "The CRM shows 3 records, it had 900."
     assert cause.severity is Severity.CRITICAL
 
 
