@@ -7,7 +7,6 @@ owed, and goes with the next attempt; what nobody knows the fate of goes again o
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,7 +20,7 @@ from reconciler import reporting
 from reconciler.errors import ReconcilerError
 from reconciler.report.answer import Answer, Fate
 from reconciler.report.facts import STALE
-from reconciler.report.mail import Attachment, Letter, Post, Server, message_id
+from reconciler.report.mail import Letter, Post, Server, attached, message_id
 from reconciler.report.words import bounded, plural
 from reconciler.reporting import Desk, Made
 from reconciler.store import deliveries
@@ -41,10 +40,6 @@ MAIL: Final = "mail"
 WEBHOOK: Final = "webhook"
 TRIES: Final = 3
 """How often a report is made anew because another process sent one meanwhile."""
-AS_IT_IS: Final = 2_000_000
-PACKED: Final = 10_000_000
-"""Bytes of a CSV that is attached as it is, and of one that is attached at all, packed: servers refuse mails of more
-than about 25 MB, and a third comes on top on the way. What is larger is named, and made by a command."""
 
 
 class Step(StrEnum):
@@ -333,7 +328,7 @@ class _Turn:
         sending = self.sending
         mail = _mail_of(sending)
         server = Server.of(mail.smtp.reveal(sending.environ))
-        attachments, note = _attached(report, self.order.word)
+        attachments, note = attached(report, self.order.word)
         if note:
             report = replace(report, notes=(*report.notes, note))
         letter = Letter(
@@ -392,30 +387,3 @@ def hook_of(job: Job, environ: Mapping[str, str]) -> Hook:
     table = _webhook_of(job)
     secret = table.secret.reveal(environ) if table.secret else ""
     return Hook(url=table.url.reveal(environ), secret=secret, allow_private=table.allow_private)
-
-
-# ---- what goes with a mail ------------------------------------------------------------------------------------------
-
-
-def _attached(report: Report, word: str) -> tuple[tuple[Attachment, ...], str]:
-    """Return all findings as CSV, packed where they are many; a note where they are too many for a mail."""
-    from reconciler.report.tables import csv_chunks
-
-    if next(report.rows(), None) is None:
-        return (), ""
-    name = f"{report.job}-{report.until:%Y-%m-%d}.csv"
-    packer, packed, plain, size = zlib.compressobj(wbits=_GZIP), bytearray(), bytearray(), 0
-    for chunk in csv_chunks(report):
-        size += len(chunk)
-        plain += chunk if size <= AS_IT_IS else b""
-        packed += packer.compress(chunk)
-        if len(packed) > PACKED:
-            return (), f"All findings are too large for a mail: `reconcile report {word} --csv FILE` writes them."
-    packed += packer.flush()
-    if size <= AS_IT_IS:
-        return (Attachment(name, "text/csv", bytes(plain)),), ""
-    return (Attachment(f"{name}.gz", "application/gzip", bytes(packed)),), ""
-
-
-_GZIP: Final = 31
-"""What tells zlib to write a gzip file."""

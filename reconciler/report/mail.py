@@ -13,6 +13,7 @@ import smtplib
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,12 +22,15 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from reconciler.config.hosts import is_loopback
 from reconciler.inert import Sink, inert
 from reconciler.report.answer import Answer, Fate
+
+if TYPE_CHECKING:
+    from reconciler.report.report import Report
 
 STEP: Final = 30.0
 """Seconds that a server may take for one step."""
@@ -41,6 +45,11 @@ DOMAIN: Final = 40
 LABEL: Final = 20
 """Characters: of a subject, of a sender's name, of what a server is quoted with, of the domain and of a job's name in
 an id. Longer ids would be folded as if they were words."""
+
+AS_IT_IS: Final = 2_000_000
+PACKED: Final = 10_000_000
+"""Bytes of a CSV that is attached as it is, and of one that is attached at all, packed: servers refuse mails of more
+than about 25 MB, and a third comes on top on the way. What is larger is named, and made by a command."""
 
 MARK: Final = "[RECON]"
 _PORTS: Final = {"tls": 465, "starttls": 587, "none": 25}
@@ -125,6 +134,33 @@ def _label(name: str) -> str:
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+# ---- what goes with a mail ------------------------------------------------------------------------------------------
+
+
+def attached(report: Report, word: str) -> tuple[tuple[Attachment, ...], str]:
+    """Return all findings as CSV, packed where they are many; a note where they are too many for a mail."""
+    from reconciler.report.tables import csv_chunks
+
+    if next(report.rows(), None) is None:
+        return (), ""
+    name = f"{report.job}-{report.until:%Y-%m-%d}.csv"
+    packer, packed, plain, size = zlib.compressobj(wbits=_GZIP), bytearray(), bytearray(), 0
+    for chunk in csv_chunks(report):
+        size += len(chunk)
+        plain += chunk if size <= AS_IT_IS else b""
+        packed += packer.compress(chunk)
+        if len(packed) > PACKED:
+            return (), f"All findings are too large for a mail: `reconcile report {word} --csv FILE` writes them."
+    packed += packer.flush()
+    if size <= AS_IT_IS:
+        return (Attachment(name, "text/csv", bytes(plain)),), ""
+    return (Attachment(f"{name}.gz", "application/gzip", bytes(packed)),), ""
+
+
+_GZIP: Final = 31
+"""What tells zlib to write a gzip file."""
 
 
 # ---- where it is sent -----------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler import delivering
 from reconciler.delivering import Delivered, Outcome, Step
+from reconciler.report import mail
 from reconciler.report.report import Report, Row
 from tests.reports import sample_report
 
@@ -27,29 +27,29 @@ def of(count: int) -> Report:
 
 
 def test_a_few_findings_go_as_they_are() -> None:
-    [attached], note = delivering._attached(of(3), "acme")
+    [attached], note = mail.attached(of(3), "acme")
     assert (attached.kind, note) == ("text/csv", "")
     assert attached.name == "acme-2026-11-23.csv"
     assert attached.content.decode("utf-8-sig").count("\r\n") == 4
 
 
 def test_many_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivering, "AS_IT_IS", 10_000)
-    [attached], note = delivering._attached(of(500), "acme")
+    monkeypatch.setattr(mail, "AS_IT_IS", 10_000)
+    [attached], note = mail.attached(of(500), "acme")
     assert (attached.kind, attached.name, note) == ("application/gzip", "acme-2026-11-23.csv.gz", "")
     assert gzip.decompress(attached.content).decode("utf-8-sig").count("\r\n") == 501
 
 
 def test_what_is_too_large_for_a_mail_is_named_and_made_by_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivering, "AS_IT_IS", 10_000)
-    monkeypatch.setattr(delivering, "PACKED", 5_000)
-    attached, note = delivering._attached(of(20_000), "acme")
+    monkeypatch.setattr(mail, "AS_IT_IS", 10_000)
+    monkeypatch.setattr(mail, "PACKED", 5_000)
+    attached, note = mail.attached(of(20_000), "acme")
     assert attached == ()
     assert note == "All findings are too large for a mail: `reconcile report acme --csv FILE` writes them."
 
 
 def test_where_nothing_was_found_nothing_is_attached() -> None:
-    assert delivering._attached(of(0), "acme") == ((), "")
+    assert mail.attached(of(0), "acme") == ((), "")
 
 
 @pytest.mark.parametrize(
