@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from reconciler.model import Acceptance, Fields, Kind, rfc3339
+from reconciler.model import Acceptance, Fields, rfc3339
 from reconciler.report.recorded import Fix, PastRun, Recorded, Taken, Tracked, Watched
 from reconciler.report.report import Cause, Report, Row, Standing, Trend, Unseen
 from reconciler.result import FORMAT_VERSION
@@ -119,7 +119,7 @@ def items(recorded: Recorded, report: Report) -> Iterator[tuple[str, dict[str, A
         if _is_of_last_run(tracked, recorded):
             yield "findings", said
             yield from (("deltas", _delta(tracked, taken)) for taken in tracked.taken)
-        name = _list_of(tracked, row, recorded)
+        name = _list_of(row)
         if name:
             yield name, said
     last = recorded.last
@@ -131,7 +131,7 @@ def _is_of_last_run(tracked: Tracked, recorded: Recorded) -> bool:
 
 
 def _side_by_side(findings: Iterable[Tracked], rows: Iterator[Row]) -> Iterator[tuple[Tracked, Row | None]]:
-    """Pair each finding with its row: they come in one order, and what was not seen has none."""
+    """Pair each finding with its row: they come in one order, and what was told before has none."""
     row = next(rows, None)
     for tracked in findings:
         if row is not None and row.key == tracked.finding.key:
@@ -143,28 +143,17 @@ def _side_by_side(findings: Iterable[Tracked], rows: Iterator[Row]) -> Iterator[
         raise AssertionError(f"the rows of a report are in another order than its findings, from {row.key} on")
 
 
-def _list_of(tracked: Tracked, row: Row | None, recorded: Recorded) -> str:
-    """Name the list of a finding; what is a moment old is in none but the run's own."""
+def _list_of(row: Row | None) -> str:
+    """Name the list of a finding; what is a moment old, and what was told before, is in none but the run's own."""
     if row is None:
-        return _list_of_gap(tracked, recorded)
+        return ""
     if row.standing in _OVER:
         return "resolved"
     if row.standing is Standing.ACCEPTED:
         return "accepted"
-    if row.standing.is_open:
+    if row.standing.is_open or row.standing is Standing.NOT_SEEN:
         return "new" if row.is_new else "open"
     return ""
-
-
-def _list_of_gap(tracked: Tracked, recorded: Recorded) -> str:
-    """Name the list of what was not seen, which has no row; anything else without one is not told of."""
-    if tracked.finding.kind is not Kind.COVERAGE_GAP or tracked.first_seen > recorded.until:
-        return ""
-    if tracked.resolved_at is not None and tracked.resolved_at <= recorded.until:
-        return "resolved"
-    if tracked.accepted is not None:
-        return "accepted"
-    return "new" if tracked.told_from > recorded.since else "open"
 
 
 def _finding(tracked: Tracked, row: Row | None) -> dict[str, Any]:

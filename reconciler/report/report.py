@@ -19,6 +19,7 @@ from reconciler.report.look import Mood, Next
 class Standing(StrEnum):
     """Where a finding stands, in the order in which that is read."""
 
+    NOT_SEEN = "not_seen"  # a calendar, or the CRM: read before all others, and never counted with them
     NEEDS_YOU = "needs_you"  # a person decides
     FAILED = "failed"  # we tried to write and could not, or do not know
     DEFERRED = "deferred"  # a budget, a deadline or the pace put it off

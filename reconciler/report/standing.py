@@ -74,6 +74,14 @@ def standing_of(tracked: Tracked, period: Period) -> Standing | None:
     return None if told_before else standing
 
 
+def gap_standing(tracked: Tracked, period: Period) -> Standing | None:
+    """Return where the finding stands that says that something was not seen; None for what was over before."""
+    tracked = as_of(tracked, period.until)
+    if tracked.resolved_at is not None:
+        return Standing.RESOLVED if period.holds(tracked.resolved_at) else None
+    return Standing.ACCEPTED if tracked.accepted is not None else Standing.NOT_SEEN
+
+
 def _over(tracked: Tracked, period: Period) -> Standing | None:
     if not period.holds(tracked.resolved_at):
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.model import Action, Kind, Outcome, Severity
 from reconciler.report.report import Standing
 from reconciler.report.rows import is_new
-from reconciler.report.standing import as_of, critical_since, instant, standing_of
+from reconciler.report.standing import as_of, critical_since, gap_standing, instant, standing_of
 from reconciler.report.unseen import Gaps
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class Placed:
 
 
 def placed(tracked: Tracked, recorded: Recorded, period: Period, causes: Causes) -> Placed | None:
-    """Say where a finding stands; None for what is no finding of a pair, or was told before this period."""
-    standing = standing_of(tracked, period)
+    """Say where a finding stands; None for what was told before this period."""
+    is_gap = tracked.finding.kind is Kind.COVERAGE_GAP
+    standing = gap_standing(tracked, period) if is_gap else standing_of(tracked, period)
     if standing is None:
         return None
     return Placed(as_of(tracked, period.until), standing, causes.of(tracked), is_new(tracked, recorded))
@@ -219,5 +220,7 @@ def tallied(
 
 
 def is_urgent(one: Placed, period: Period, known: frozenset[str]) -> bool:
-    """Tell whether a finding is open, became critical in this period, and is of no cause that was told before."""
+    """Tell whether a finding became critical in this period, or something unseen, of no cause that was told before."""
+    if one.standing is Standing.NOT_SEEN:
+        return one.is_new and one.cause not in known
     return one.standing.is_open and one.cause not in known and period.holds(critical_since(one.tracked))

@@ -68,10 +68,10 @@ def test_each_file_that_is_asked_for_is_written_and_is_nobody_elses_to_read(
 
     rows = list(csv.DictReader(names[1].read_text("utf-8-sig").splitlines()))
     told = json.loads(names[3].read_text())
-    lists = [one for name in ("new", "open", "resolved") for one in told[name]]
-    keys = {one["key"] for one in lists if one["kind"] != "coverage_gap"}
+    keys = {one["key"] for name in ("new", "open", "resolved") for one in told[name]}
     assert keys
     assert keys == {row["key"] for row in rows}
+    assert [row["agent"] for row in rows if row["standing"] == "not_seen"] == ["eli@acme.example"]
     book = openpyxl.load_workbook(names[2])
     assert book.worksheets[-1].max_row - 1 == len(rows)
     assert "<script>" in names[0].read_text()
