@@ -303,13 +303,13 @@ class _Turn:
     def _ready(self, made: Made, kind: Kind, after: Delivery | None, last: Delivery | None = None) -> _Ready:
         """Lay a report out for its channel; after that nothing of the state is read for it."""
         report = made.report
-        number = last.message_id if last else self._number(report)
-        send = self._letter(report, number, after) if self.channel.to else self._summary(report)
+        number, digest = (last.message_id, last.digest) if last else (self._number(report), report.digest)
+        send = self._letter(report, number, after) if self.channel.to else self._summary(report, digest)
         claim = Claim(
             channel=self.channel.key,
             name=self.channel.name,
             kind=kind,
-            digest=report.digest,
+            digest=digest,
             message_id=number,
             since=report.since,
             until=report.until,
@@ -346,7 +346,7 @@ class _Turn:
         )
         return lambda: sending.post.send(letter, server)
 
-    def _summary(self, report: Report) -> Callable[[], Answer]:
+    def _summary(self, report: Report, digest: str) -> Callable[[], Answer]:
         from reconciler.quota import Quota, budget_for
         from reconciler.report.chat import plain, slack, teams
 
@@ -356,7 +356,7 @@ class _Turn:
         budget = budget_for("webhook", job.budget.get("webhook"))
         quota = (sending.quota or Quota)(project, budget, sending.desk.state.engine)
         body = orjson.dumps({"slack": slack, "teams": teams, "json": plain}[table.format](report))
-        return lambda: hook.send(body, report.digest, report.made_at, quota)
+        return lambda: hook.send(body, digest, report.made_at, quota)
 
 
 def _tells_silence(report: Report, kind: Kind) -> bool:

@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ STEP: Final = 30.0
 WHOLE: Final = 120.0
 """Seconds: for one step, and for a whole exchange."""
 PATIENCE: Final = 60.0
-"""Seconds that a budget, or a chat that asks to be left alone for a moment, is waited for."""
+"""Seconds that a budget, or a chat that asks to be left alone for a moment, is waited for: less than a claim lasts."""
 LARGEST: Final = 200_000
 """Bytes of a body that are sent, and more than any summary has."""
 SAID: Final = 1000
@@ -83,9 +84,13 @@ class Hook:
 
         if len(body) > LARGEST:
             return Answer(Fate.REFUSED, f"the summary is larger than {LARGEST:,} bytes")
-        headers = self._headers(body, digest, now)
+        headers, until = self._headers(body, digest, now), time.monotonic() + PATIENCE
+
+        def patience() -> float:
+            return until - time.monotonic()
+
         try:
-            quota.call(lambda: self._posted(body, headers, now), agent="", scope=Scope.WRITE, patience=lambda: PATIENCE)
+            quota.call(lambda: self._posted(body, headers, now), agent="", scope=Scope.WRITE, patience=patience)
         except PostponedError as error:
             return Answer(Fate.REFUSED, f"it was not sent: {error}")
         except TransientError as error:
