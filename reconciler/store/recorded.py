@@ -14,19 +14,20 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import Row, and_, func, select
 
 from reconciler.errors import UsageError
 from reconciler.model import Kind
 from reconciler.report.recorded import Day, PastRun, Place, Recorded, Stream, Told, Watched
-from reconciler.store import codec
-from reconciler.store.schema import calendars, days, deliveries, runs
+from reconciler.store import codec, deliveries
+from reconciler.store.schema import calendars, days, runs
 from reconciler.store.tracked import Concerns, fixes, tracked, within
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from reconciler.model import Calendar
+    from reconciler.store.deliveries import Delivery
     from reconciler.store.state import State
     from reconciler.store.tracked import Period
 
@@ -41,9 +42,6 @@ MOST_DAYS: Final = 400
 
 MOST_RUNS: Final = 500
 """Runs of a period that are held; the older ones are counted."""
-
-SILENT: Final = timedelta(minutes=10)
-"""A report that was claimed this long ago and never settled: its process died, and nobody knows whether it was sent."""
 
 MOST_TOLD: Final = 5
 """Earlier reports that are looked at."""
@@ -183,38 +181,19 @@ def last_told(
     connection: Connection, state: State, channel: str | None, now: datetime, *, urgent: bool = False
 ) -> datetime | None:
     """Return until when a channel was told: by its reports, for an `urgent` one by whatever it was sent."""
-    if channel is None:
-        return None
-    counts = [] if urgent else [deliveries.c.kind == "report"]
-    lost = and_(deliveries.c.status == "claimed", deliveries.c.claimed_at <= codec.epoch(now - SILENT))
-    went = or_(deliveries.c.status.in_(("sent", "unconfirmed")), lost)
-    mine = and_(deliveries.c.job == state.job, deliveries.c.channel == channel, went, *counts)
-    return codec.from_epoch(connection.execute(select(func.max(deliveries.c.until_at)).where(mine)).scalar())
+    last = deliveries.last(connection, state, channel, now, urgent=urgent) if channel else None
+    return None if last is None else last.until
 
 
 def _told(connection: Connection, state: State, wanted: Wanted, until: datetime) -> tuple[Told, ...]:
-    """Return the channel's latest earlier reports, the newest first."""
-    if wanted.channel is None:
-        return ()
-    mine = and_(deliveries.c.job == state.job, deliveries.c.channel == wanted.channel)
-    earlier = and_(mine, deliveries.c.until_at < codec.epoch(until))
-    newest = select(deliveries).where(earlier).order_by(deliveries.c.until_at.desc(), deliveries.c.id.desc())
-    told = (_earlier(row, wanted.made_at) for row in connection.execute(newest.limit(MOST_TOLD)).all())
-    return tuple(one for one in told if one is not None)
+    """Return the channel's latest earlier reports, the newest first; none that somebody is sending just now."""
+    known = deliveries.of(connection, state, wanted.channel, wanted.made_at) if wanted.channel else []
+    earlier = [one for one in reversed(known) if one.until < until][:MOST_TOLD]
+    return tuple(_earlier(one) for one in earlier if one.status != deliveries.CLAIMED)
 
 
-def _earlier(row: Row[Any], now: datetime) -> Told | None:
-    """Return an earlier report; None for one that somebody is sending just now."""
-    is_claimed = row.status == "claimed"
-    if is_claimed and codec.from_epoch(row.claimed_at) > now - SILENT:
-        return None
-    return Told(
-        kind=row.kind,
-        status="unconfirmed" if is_claimed else row.status,
-        since=codec.from_epoch(row.since_at),
-        until=codec.from_epoch(row.until_at),
-        why=row.why,
-    )
+def _earlier(one: Delivery) -> Told:
+    return Told(kind=one.kind.value, status=one.status, since=one.since, until=one.until, why=one.why)
 
 
 # ---- calendars ------------------------------------------------------------------------------------------------------
