@@ -89,12 +89,12 @@ def _step(days: int) -> float:
 
 def _placed(points: Sequence[tuple[date, float | None]], lowest: float, highest: float) -> Iterator[Point | None]:
     step = _step(len(points))
-    scale = (HEIGHT - 2 * _MARGIN) / (highest - lowest or 1.0)
+    span, room = highest - lowest or 1.0, HEIGHT - 2 * _MARGIN
     for place, (day, value) in enumerate(points):
         if value is None:
             yield None
             continue
-        high = round((value - lowest) * scale, 2)
+        high = round((value - lowest) / span * room, 2)
         yield Point(day, value, round(_MARGIN + step * (place + 0.5), 2), round(HEIGHT - _MARGIN - high, 2), high)
 
 

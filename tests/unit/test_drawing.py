@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.report.drawing import HEIGHT, WIDTH, drawn
@@ -58,6 +58,7 @@ def test_what_happened_on_days_is_bars_and_how_it_stood_is_a_line() -> None:
     st.lists(st.one_of(st.none(), st.floats(0, 1e9)), max_size=400),
     st.sampled_from([("found", ""), ("delay", "minutes")]),
 )
+@example([5e-324], ("found", ""))
 def test_nothing_is_drawn_outside(values: list[float | None], kind: tuple[str, str]) -> None:
     name, unit = kind
     for point in drawn(trend(*values, name=name, unit=unit)).points:
