@@ -20,7 +20,7 @@ from reconciler.report.signs import reason
 from reconciler.report.words import bounded, moment, plural, zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.report.look import Look
     from reconciler.report.recorded import Place, Recorded, Watched
@@ -64,32 +64,52 @@ class Lost:
 
 def lost(calendars: Sequence[Watched], until: datetime) -> Iterator[Lost]:
     """Yield which calendars were lost together, by the end of a period."""
-    totals = Counter(one.place.source for one in calendars)
-    domains = Counter((one.place.source, domain_of(one.place)) for one in calendars)
-    sources: defaultdict[str, list[Watched]] = defaultdict(list)
-    for one in calendars:
+    single = {source for source, many in Counter(one.place.source for one in calendars).items() if many == 1}
+    placed = [(place_of(one.place, single), one) for one in calendars]
+    domains: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    blind: defaultdict[str, list[Watched]] = defaultdict(list)
+    for place, one in placed:
+        domains[place][domain_of(one.place)] += 1
         if one.blind_since is not None and one.blind_since <= until:
-            sources[one.place.source].append(one)
-    for source, blind in sorted(sources.items()):
+            blind[place].append(one)
+    for place, lost_there in sorted(blind.items()):
+        whole = _Whole(place, domains[place].total(), domains[place])
         left: list[Watched] = []
-        for why, alike in sorted(_by_reason(blind).items()):
-            left += _few(alike, totals, domains)
-            yield from _groups(alike, (source, why), totals, domains)
-        yield from _groups(left, (source, ""), totals, domains)
+        for why, alike in sorted(_by_reason(lost_there).items()):
+            left += _few(alike, whole)
+            yield from _groups(alike, why, whole)
+        yield from _groups(left, "", whole)
 
 
-def _few(blind: Iterable[Watched], totals: Counter[str], domains: Counter[tuple[str, str]]) -> Iterator[Watched]:
+def place_of(place: Place, single: Collection[str]) -> str:
+    """Name what calendars have in common: their source; where each has one of its own, as feeds do, their kind."""
+    return place.kind if place.source in single else place.source
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """How many calendars there are in one place, and of which domains."""
+
+    place: str
+    total: int
+    domains: Mapping[str, int]
+
+    def is_many(self, together: Sequence[Watched]) -> bool:
+        """Tell whether these are enough to speak of one thing: three, or two that are all there are."""
+        all_there_are = {self.total, self.domains.get(_domain(together), 0)}
+        return len(together) >= LEAST or (len(together) > 1 and len(together) in all_there_are)
+
+
+def _groups(blind: Iterable[Watched], why: str, whole: _Whole) -> Iterator[Lost]:
     for together in _at_once(blind):
-        if not _is_many(together, totals, domains):
+        if whole.is_many(together):
+            yield _group(together, why, whole)
+
+
+def _few(blind: Iterable[Watched], whole: _Whole) -> Iterator[Watched]:
+    for together in _at_once(blind):
+        if not whole.is_many(together):
             yield from together
-
-
-def _groups(
-    blind: Iterable[Watched], name: tuple[str, str], totals: Counter[str], domains: Counter[tuple[str, str]]
-) -> Iterator[Lost]:
-    for together in _at_once(blind):
-        if _is_many(together, totals, domains):
-            yield _group(together, name, totals, domains)
 
 
 def domain_of(place: Place) -> str:
@@ -126,30 +146,20 @@ def _since(one: Watched) -> datetime:
     return one.blind_since
 
 
-def _is_many(together: list[Watched], totals: Counter[str], domains: Counter[tuple[str, str]]) -> bool:
-    """Tell whether these are enough to speak of one thing: three, or two that are all there are."""
-    source = together[0].place.source
-    whole = len(together) in {totals[source], domains[source, _domain(together)]}
-    return len(together) >= LEAST or (len(together) > 1 and whole)
-
-
 def _domain(together: Iterable[Watched]) -> str:
     found = {domain_of(one.place) for one in together}
     return found.pop() if len(found) == 1 else ""
 
 
-def _group(
-    together: list[Watched], name: tuple[str, str], totals: Counter[str], domains: Counter[tuple[str, str]]
-) -> Lost:
-    source, why = name
+def _group(together: list[Watched], why: str, whole: _Whole) -> Lost:
     domain = _domain(together)
-    is_apart = bool(domain) and len(together) == domains[source, domain] < totals[source]
+    is_apart = bool(domain) and len(together) == whole.domains[domain] < whole.total
     return Lost(
-        source=source,
+        source=whole.place,
         reason=why,
         calendars=tuple(together),
         since=_since(together[0]),
-        of=totals[source],
+        of=whole.total,
         domain=domain if is_apart else "",
         is_one_reason=bool(why) or len(_by_reason(together)) == 1,
     )

@@ -321,6 +321,16 @@ def test_calendars_that_were_lost_months_apart_are_no_cause() -> None:
     assert told(trace) == {}
 
 
+def test_feeds_that_are_a_source_each_are_taken_together() -> None:
+    trace = Trace(1, agents=9)
+    blind(trace, trace.people[:4], UNTIL - HOUR, lambda _: "the server does not answer")
+    feeds = [
+        replace(one, place=replace(one.place, source=f"ics-{number}", kind="ics"))
+        for number, one in enumerate(trace.recorded().calendars)
+    ]
+    assert told(trace, calendars=tuple(feeds))["access"].title == "4 of 9 calendars of ics can't be read"
+
+
 def test_a_thousand_reasons_are_one_cause() -> None:
     words = random.Random(7)
     trace = Trace(1, agents=1500)
