@@ -354,7 +354,7 @@ def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     pipe, read = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
     reader.start()
     tables.write_csv(long_report(1), pipe)
     reader.join(timeout=30)
