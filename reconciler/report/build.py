@@ -63,6 +63,7 @@ def build(recorded: Recorded, look: Look, *, urgent: bool = False) -> Report:
         following=tuple(following(came)),
         digest=_digest(recorded, urgent=urgent),
         zone=zone.key,
+        word=bounded(look.job),
         rows=lambda: _rows(came),
     )
 

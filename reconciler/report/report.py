@@ -154,7 +154,7 @@ class Report:
 
     `subject` is the mail's, without the brokerage's mark. `is_quiet` says that nothing is new since the last report.
     `lines` are sentences about runs and writes. `digest` names what is told: job, part, kind and period. `zone` is the
-    one in which instants are said.
+    one in which instants are said. `word` is what the job is called in commands, where that is not its name.
     """
 
     job: str
@@ -184,4 +184,5 @@ class Report:
     following: tuple[Next, ...]
     digest: str
     zone: str = "UTC"
+    word: str = ""
     rows: Callable[[], Iterator[Row]] = field(repr=False)

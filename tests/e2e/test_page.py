@@ -114,6 +114,12 @@ def test_a_report_over_100_000_findings_stays_small_and_says_where_the_rest_is()
     assert "--xlsx FILE" in html
 
 
+def test_its_commands_call_the_job_what_it_is_called_on_the_command_line() -> None:
+    html = page(sample_report(word="jobs/other/acme.toml"))
+    assert "reconcile explain 5f2c9a1e52b0 --job jobs/other/acme.toml</code>" in html
+    assert "reconcile report jobs/other/acme.toml --xlsx FILE" in html
+
+
 def test_a_link_that_is_not_https_is_none() -> None:
     [section, *_] = sample_report().sections
     hostile = replace(section.rows[0], calendar_link="javascript:alert(1)", crm_link="http://crm.example/1")
