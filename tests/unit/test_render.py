@@ -19,6 +19,7 @@ from reconciler.model import (
     Change,
     Consent,
     Delta,
+    Fields,
     Finding,
     Kind,
     Outcome,
@@ -415,8 +416,9 @@ def test_masking_hides_clients_and_keeps_agents_everywhere() -> None:
         "contact": (("jo@home.example",), ("kim@home.example", "ann@acme.example")),
         "start": MOVED.fields["start"],
     }
-    held = {Side.CALENDAR: {"title": "Jo's villa", "contact": ("jo@home.example",)}}
-    finding = replace(MOVED, fields=fields, has=held, why="Moved by jo@home.example, says ann@acme.example.")
+    held: Fields = {"title": "Jo's villa", "contact": ("jo@home.example",)}
+    has = {Side.CALENDAR: held}
+    finding = replace(MOVED, fields=fields, has=has, why="Moved by jo@home.example, says ann@acme.example.")
     found = result(
         findings=(finding,),
         deltas=(replace(UPDATE, fields=fields, why="jo@home.example"),),
