@@ -88,7 +88,8 @@ def _lines(report: Report) -> Iterator[Line]:
 
 def _unseen(unseen: Unseen) -> str:
     new = " (new)" if unseen.is_new else ""
-    return f"NOT SEEN{new}: {unseen.name} ({unseen.source}): {unseen.why}, {unseen.since}"
+    source = f" ({unseen.source})" if unseen.source else ""
+    return f"NOT SEEN{new}: {unseen.name}{source}: {unseen.why}, {unseen.since}"
 
 
 def _figures(report: Report) -> str:

@@ -97,7 +97,8 @@ def summary(report: Report, shown: int, left_out: int) -> Iterator[Line]:
 def _alarms(report: Report) -> Iterator[Line]:
     for each in report.unseen:
         new = "new" if each.is_new else "known"
-        yield "alarm", (f"NOT SEEN: {each.name} ({each.source})", f"{each.why}, {each.since}", new)
+        source = f" ({each.source})" if each.source else ""
+        yield "alarm", (f"NOT SEEN: {each.name}{source}", f"{each.why}, {each.since}", new)
     if report.unseen_more:
         yield "alarm", ("NOT SEEN", report.unseen_more)
     for sentence in report.refusal:

@@ -183,6 +183,17 @@ def test_a_mail_says_first_what_was_not_seen() -> None:
     assert sorted(order, key=shown.index) == order
 
 
+def test_what_has_no_source_is_named_without_one(tmp_path: Path) -> None:
+    [calendar, *_] = sample_report().unseen
+    report = sample_report(unseen=(replace(calendar, name="the CRM", source=""),))
+    tables.write_xlsx(report, tmp_path / "report.xlsx")
+    summary = openpyxl.load_workbook(tmp_path / "report.xlsx")["Summary"]
+    message = " ".join(line.text for line in chat.lines(report))
+    for shown in (said(mail_page(report)), text(report), message, str(summary["A3"].value)):
+        assert "the CRM" in shown
+        assert "()" not in shown
+
+
 def test_a_quiet_mail_is_one_line_and_when_it_was_made() -> None:
     shown = said(mail_page(safe_report()))
     assert "All 14 calendars agree with the CRM" in shown
