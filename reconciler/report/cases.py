@@ -85,9 +85,11 @@ class Survey:
         """Count what a finding is a sign of."""
         for sign in dict.fromkeys(signs(tracked)):
             groups = self.groups[sign.family]
-            if sign not in groups and len(groups) >= NAMES:
-                _thin(groups)
-            group = groups.setdefault(sign, Group(Times(self.until)))
+            group = groups.get(sign)
+            if group is None:
+                if len(groups) >= NAMES:
+                    _thin(groups)
+                group = groups[sign] = Group(Times(self.until))
             group.times.add(at_of(tracked, sign.family))
             group.agents[tracked.finding.agent or ""] += 1
 
@@ -126,13 +128,14 @@ SOURCE: Final = "source"
 def terms_of(recorded: Recorded, look: Look) -> Terms:
     """Return what the signs of a period are held against."""
     zone, now = zone_of(look.zone), refused(recorded)
+    days = recorded.days if recorded.has_days else ()
     heard: dict[tuple[str, str], datetime] = {}
     for one in recorded.calendars:
         for whose in ((AGENT, one.place.agent), (SOURCE, name(one.place.source))):
             if one.heard_at is not None:
                 heard[whose] = max(one.heard_at, heard.get(whose, one.heard_at))
     return Terms(
-        usual={family: usual(recorded.days, kinds, zone, recorded.since) for family, kinds in KINDS.items()},
+        usual={family: usual(days, kinds, zone, recorded.since) for family, kinds in KINDS.items()},
         heard_of=heard,
         refused=now if now is not None and now.run.why is None else None,
     )

@@ -155,6 +155,13 @@ def test_a_pause_that_is_a_day_old_is_told_after_a_month_too() -> None:
     assert "silent" in told(trace, days=tuple(trace.rolled_up())[-30:])
 
 
+def test_days_that_are_not_this_parts_say_nothing_of_what_is_usual() -> None:
+    cause = told(paused(period=7 * DAY))["silent"]
+    assert any("a day were usual" in said for said in cause.evidence)
+    others = told(paused(period=7 * DAY), has_days=False)
+    assert not any("a day were usual" in said for cause in others.values() for said in cause.evidence)
+
+
 def test_a_silence_says_when_the_last_booking_came_by_itself() -> None:
     trace = paused(period=7 * DAY)
     heard = UNTIL - 3.2 * DAY
