@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reconciler.config import (
@@ -356,6 +356,7 @@ def test_what_the_environment_holds_is_never_shown(tmp_path_factory: pytest.Temp
     text = MINIMAL.replace('url = "sqlite:///crm.db"', 'url = "env:CRM_URL"')
     job = job_of(tmp_path_factory.mktemp("secret"), text, CRM_URL=secret)
     assert isinstance(job.crm, SqlCrm)
+    assume("://" not in secret)  # that is a database's, of whatever kind
     with pytest.raises(ConfigError) as caught:
         job.crm.url.reveal({"CRM_URL": secret})
     assert str(caught.value).startswith("crm.url: what env:CRM_URL holds is not a database URL")
