@@ -18,6 +18,7 @@ from reconciler.report.words import bounded, zone_of
 if TYPE_CHECKING:
     from reconciler.cli.world import Call, Named
     from reconciler.delivering import Delivered
+    from reconciler.report.report import Report
     from reconciler.reporting import Asked as Wanted
     from reconciler.reporting import Desk, Made
 
@@ -108,13 +109,17 @@ def _write(call: Call, made: Made, asked: Asked) -> None:
             screen.write_chunks(json_chunks(made.recorded, made.report))
     elif call.common.quiet:
         if made.report.mood is not Mood.SAFE and not asked.send:
-            screen.write(made.report.headline)
+            screen.write(_headline(made.report))
     elif asked.files:
-        screen.write("\n".join([made.report.headline, *(f"    {path}" for path in asked.files.values())]))
+        screen.write("\n".join([_headline(made.report), *(f"    {path}" for path in asked.files.values())]))
     else:
         from reconciler.report.render import text
 
         screen.write(text(made.report, own))
+
+
+def _headline(report: Report) -> str:
+    return f"{report.mood} {report.job}: {report.headline}"
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def test_each_file_that_is_asked_for_is_written_and_is_nobody_elses_to_read(
     words = [word for path in names for word in (f"--{path.suffix[1:]}", str(path))]
     assert report(box, *words) == 0
     said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("BLIND sample: 1 of 6 calendars not seen")
     assert said[1:] == [f"    {path}" for path in names]
     assert {stat.S_IMODE(path.stat().st_mode) for path in names} == {0o600}
     assert [path.name for path in sorted(tmp_path.iterdir())] == sorted(path.name for path in names)
@@ -98,7 +99,9 @@ def test_a_mask_hides_clients_in_every_form(box: Path, tmp_path: Path, capsys: p
 
 def test_quiet_says_one_line_and_only_if_somebody_must_look(box: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(box, "-q") == 0
-    assert capsys.readouterr().out.count("\n") == 1
+    said = capsys.readouterr().out
+    assert said.startswith("BLIND sample: ")
+    assert said.count("\n") == 1
     assert report(box, "-q", "--until", "2026-11-22T09:30Z") == 0
     headline = capsys.readouterr().out
     assert headline.count("\n") <= 1
