@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from reconciler.deltas import inert
 from reconciler.model import Acceptance, Fields, rfc3339
 from reconciler.report.recorded import Fix, PastRun, Recorded, Taken, Tracked, Watched
 from reconciler.report.report import Cause, Report, Row, Standing, Trend, Unseen
@@ -231,8 +232,9 @@ def _written(fix: Fix) -> dict[str, Any]:
 
 
 def _changed(before: Fields, after: Fields) -> Mapping[str, Any]:
-    names = sorted({*before, *after})
-    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+    """Show what the journal keeps raw: the images of a side are as that side spelled them."""
+    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    return {name: [inert(before.get(name)), inert(after.get(name))] for name in names}
 
 
 def _stamp(moment: datetime | None) -> str | None:

@@ -508,6 +508,17 @@ def test_the_json_is_ascii_whatever_a_calendar_says() -> None:
     assert json.loads(written)["new"][0]["why"] == "Zoë \ud800 🏡"
 
 
+def test_what_the_journal_keeps_raw_is_bounded_and_does_nothing_in_the_json() -> None:
+    known = recorded()
+    [revert] = known.fixes
+    raw = {"title": "\x1b[31m" + "x" * 10_000, "contact": ("a@home.example",) * 1_000}
+    known = replace(known, fixes=(replace(revert, run=known.last.id if known.last else "", after=raw),))
+    told = json.loads("".join(tables.json_chunks(known, build(known, LOOK))))["deltas"][-1]["fields"]
+    assert len(told["title"][1]) <= 500
+    assert "\x1b" not in told["title"][1]
+    assert len(told["contact"][1]) < 100
+
+
 # ---- chat -----------------------------------------------------------------------------------------------------------
 
 MESSAGES: Final = {"slack": chat.SLACK_LIMIT, "teams": chat.TEAMS_LIMIT, "plain": chat.PLAIN_LIMIT}
