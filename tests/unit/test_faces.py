@@ -27,6 +27,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from reconciler.model import Fields
 from reconciler.report import as_json, bars, chat, tables
 from reconciler.report.build import build
 from reconciler.report.columns import COLUMNS
@@ -511,7 +512,7 @@ def test_the_json_is_ascii_whatever_a_calendar_says() -> None:
 def test_what_the_journal_keeps_raw_is_bounded_and_does_nothing_in_the_json() -> None:
     known = recorded()
     [revert] = known.fixes
-    raw = {"title": "\x1b[31m" + "x" * 10_000, "contact": ("a@home.example",) * 1_000}
+    raw: Fields = {"title": "\x1b[31m" + "x" * 10_000, "contact": ("a@home.example",) * 1_000}
     known = replace(known, fixes=(replace(revert, run=known.last.id if known.last else "", after=raw),))
     told = json.loads("".join(tables.json_chunks(known, build(known, LOOK))))["deltas"][-1]["fields"]
     assert len(told["title"][1]) <= 500
