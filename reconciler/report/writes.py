@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model import Action, Side
+from reconciler.report.recorded import ORDINARY
 from reconciler.report.refusal import PREFIX
 from reconciler.report.words import bounded, plural
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from reconciler.report.recorded import PastRun, Recorded
 
-RUN: Final = frozenset({"", "run"})
-"""Commands that are ordinary runs: what they say of the job as a whole holds until the next of them."""
-
 CONSENTS: Final = 3
 """Consents that are named; the journal has all of them."""
 
@@ -30,7 +28,7 @@ CONSENTS: Final = 3
 class Written:
     """What was written: which findings it put right, what was done to which side, and by whose consent.
 
-    `unasked` counts the writes that no finding asked for, as those of a revert.
+    `unasked` counts the writes that no finding of the period asked for, as those of a revert or of a run that died.
     """
 
     fixed: set[str] = field(default_factory=set)
@@ -76,7 +74,7 @@ def runs_said(recorded: Recorded) -> Iterator[str]:
         ends.append(f"{statuses[None]:,} did not end")
     beyond = f"; {recorded.more_runs:,} older ones are not told apart" if recorded.more_runs else ""
     yield f"{plural(every, 'run')}: {', '.join(ends)}{beyond}."
-    others = Counter(run.command for run in recorded.runs if run.command not in RUN)
+    others = Counter(run.command for run in recorded.runs if run.command not in ORDINARY)
     if others:
         named = ", ".join(f"{bounded(name, 20)} ({count:,})" for name, count in sorted(others.items()))
         yield f"Commands among them: {named}."
@@ -97,9 +95,13 @@ def writes_said(came: Written) -> Iterator[str]:
 
 
 def ruling(recorded: Recorded) -> PastRun | None:
-    """Return the run that says how the job stands: the latest ordinary one that ended, else the latest of all."""
+    """Return the run that says how the job stands: the latest ordinary one that ended, else the latest of all.
+
+    Of a period that was asked for, one before it is no part.
+    """
     ended = (run for run in recorded.runs if run.status is not None and run.started_at <= recorded.until)
-    return next((run for run in ended if run.command in RUN), recorded.last)
+    otherwise = recorded.last if recorded.is_past else recorded.before or recorded.last
+    return next((run for run in ended if run.command in ORDINARY), otherwise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def refused(recorded: Recorded) -> Refused | None:
         return None
     since, is_over = now.started_at, False
     for run in recorded.runs:
-        if run.status is None or run.command not in RUN or run.started_at > now.started_at:
+        if run.status is None or run.command not in ORDINARY or run.started_at > now.started_at:
             continue
         if run.status != "refused":
             is_over = True

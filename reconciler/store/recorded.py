@@ -18,7 +18,7 @@ from sqlalchemy import Row, and_, func, select
 
 from reconciler.errors import UsageError
 from reconciler.model import Kind
-from reconciler.report.recorded import Day, PastRun, Place, Recorded, Stream, Told, Watched
+from reconciler.report.recorded import ORDINARY, Day, PastRun, Place, Recorded, Stream, Told, Watched
 from reconciler.store import codec, deliveries
 from reconciler.store.schema import calendars, days, runs
 from reconciler.store.tracked import Concerns, fixes, tracked, within
@@ -91,7 +91,7 @@ def recorded(connection: Connection, state: State, wanted: Wanted) -> Recorded:
         more_runs=more,
         last=last,
         attempted=attempted,
-        before=_latest(connection, state, runs.c.started_at <= codec.epoch(since)),
+        before=_latest(connection, state, runs.c.started_at <= codec.epoch(since), runs.c.command.in_(ORDINARY)),
         is_past=wanted.run is not None or wanted.until is not None,
         calendars=_watched(connection, state, wanted, until),
         findings=Stream(lambda: tracked(connection, state, (since, until), wanted.made_at, places, wanted.concerns)),
