@@ -36,12 +36,12 @@ SENTENCE: Final = 1000
 class Looked:
     """What a run looked at: the calendars it was to read, whose each is and whether it was observed.
 
-    `could_find` says of an agent whether it could have found what was open; `compared`, whether both sides were
-    compared at all.
+    `could_find` says of what was open, by its key and agent, whether it could have found it; `compared`, whether both
+    sides were compared at all.
     """
 
     asked: Sequence[tuple[str, bool]]
-    could_find: Callable[[str | None], bool]
+    could_find: Callable[[str, str | None], bool]
     compared: bool
 
 

@@ -12,6 +12,7 @@ from ulid import ULID
 
 from reconciler import recording
 from reconciler.errors import CrmUnreachableError, LockedError, ReconcilerError, SnapshotError
+from reconciler.groups import gap_key
 from reconciler.hands import Hands
 from reconciler.judgement import Unknown
 from reconciler.model import Window, rfc3339
@@ -119,7 +120,7 @@ def _recover(setup: Setup, this: Session) -> None:
         return
     try:
         with Hands(setup, setup.writers, this.window, setup.patience(this.now)) as hands:
-            this.unknown = recover(setup.state, intents, hands.of, this.now)
+            this.unknown = recover(setup.state, intents, hands.of, this.now, this.id)
     except CrmUnreachableError as error:
         this.blindness = unreachable(error)
     except SnapshotError as error:
@@ -146,9 +147,10 @@ def _remember(
     connection: Connection, setup: Setup, this: Session, result: Result, before: Mapping[str, Sighting]
 ) -> None:
     blind, could_tell = this.blind_agents(), this.is_judged and this.compares
+    seen = {gap_key(each.watched.calendar) for each in this.observed if each.mode is not None}
     looked = Looked(
         asked=[(each.watched.calendar.agent.email, each.mode is not None) for each in this.observed if each.asked],
-        could_find=lambda agent: could_tell and agent not in blind,
+        could_find=lambda key, agent: key in seen or (could_tell and agent not in blind),
         compared=could_tell,
     )
     recording.record(connection, setup, (this.id, this.now), result, before, looked)

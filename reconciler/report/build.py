@@ -141,7 +141,7 @@ def _unlisted(in_causes: int, kinds: Counter[Kind], unasked: int) -> Iterator[st
         yield f"{in_causes:,} more {'belongs' if in_causes == 1 else 'belong'} to the causes above"
     yield from (f"{count:,} more: {KINDS[kind]}" for kind, count in sorted(kinds.items(), key=_most_first))
     if unasked:
-        yield f"{plural(unasked, 'write')} that no finding asked for, as those of a revert"
+        yield f"{plural(unasked, 'write')} that no finding asked for, as those of a revert or of a run that died"
 
 
 def _most_first(counted: tuple[Kind, int]) -> tuple[int, str]:

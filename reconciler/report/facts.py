@@ -71,6 +71,7 @@ def facts(recorded: Recorded, look: Look, *, urgent: bool) -> Facts:
     causes = found(recorded, look, period)
     known = frozenset(cause.key for cause in causes.told if not cause.is_new) if urgent else None
     tally, gaps = tallied(recorded, period, causes, LISTED, known)
+    came.unasked += len(came.fixed) - tally.written  # a run that died wrote, and left no finding
     now = refused(recorded)
     return Facts(
         recorded=recorded,

@@ -87,11 +87,12 @@ def _over(tracked: Tracked, period: Period) -> Standing | None:
         return None
     if tracked.finding.key in period.fixed:
         return Standing.FIXED
-    if _came_to(tracked) is Standing.FIXED:
+    if _asked(tracked) is Standing.FIXED:
         # Written before the period: it was told as fixed then, and merely confirmed now.
         return Standing.FIXED if tracked.last_seen > period.since else None
     # What was a moment old to the last was never told of: the live integration brought it in time.
-    return None if PENDING in tracked.finding.clues else Standing.RESOLVED
+    was_told = tracked.settled_at is not None or PENDING not in tracked.finding.clues
+    return Standing.RESOLVED if was_told else None
 
 
 def _asked(tracked: Tracked) -> Standing:

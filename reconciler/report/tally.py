@@ -133,7 +133,7 @@ class Tally:
     """What the findings of a period come to, and which of those that need a person is `first`.
 
     `severe` and `by_cause` count what is open; a finding without a cause is counted under none. `planned` says how many
-    writes of each action wait, and whose they are.
+    writes of each action wait, and whose they are; `written` counts findings that a write of the period was about.
     """
 
     most: int
@@ -143,6 +143,7 @@ class Tally:
     severe_new: Counter[Severity] = field(default_factory=Counter)
     by_cause: Counter[str] = field(default_factory=Counter)
     planned: dict[Action, Counter[str]] = field(default_factory=dict)
+    written: int = 0
     sections: dict[str, Section] = field(default_factory=dict)
     first: Placed | None = None
     first_key: Urgency | None = None
@@ -212,6 +213,7 @@ def tallied(
     """
     tally, gaps = Tally(most), Gaps.of(recorded)
     for tracked in recorded.findings:
+        tally.written += tracked.finding.key in period.fixed
         if tracked.finding.kind is Kind.COVERAGE_GAP:
             gaps.add(tracked, causes.of(tracked))
         elif (one := placed(tracked, recorded, period, causes)) and (known is None or is_urgent(one, period, known)):

@@ -29,7 +29,10 @@ _UNREAD = "it was not read yet: what it holds is not known"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """One thing that was not seen. `accepted` says by whose word that is known."""
+    """One thing that was not seen. `accepted` says by whose word that is known, `told_from` since when people are told.
+
+    That is later than `since` where somebody had accepted it.
+    """
 
     name: str
     source: str = ""
@@ -40,6 +43,7 @@ class Gap:
     agent: str | None = None
     accepted: str = ""
     cause: str = ""
+    told_from: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -47,12 +51,13 @@ class Gaps:
     """What was not seen: calendars by their own word, all else by the findings that say so.
 
     `over` counts gaps that were closed in the period, `open` has the others; `blind` are calendars by the keys of the
-    findings that say the same of them, and `said` by whose word those are known and what is their cause.
+    findings that say the same of them, and `said` by whose word those are known, what is their cause, and since
+    when people are told of them.
     """
 
     recorded: Recorded
     blind: dict[str, Watched] = field(default_factory=dict)
-    said: dict[str, tuple[str, str]] = field(default_factory=dict)
+    said: dict[str, tuple[str, str, datetime | None]] = field(default_factory=dict)
     open: list[Gap] = field(default_factory=list)
     over: int = 0
 
@@ -68,7 +73,7 @@ class Gaps:
         if tracked.resolved_at is not None and tracked.resolved_at <= until:
             self.over += tracked.resolved_at > self.recorded.since
         elif finding.key in self.blind:
-            self.said[finding.key] = _word(tracked), cause
+            self.said[finding.key] = _word(tracked), cause, tracked.settled_at
         else:
             name = finding.agent or "the CRM"
             self.open.append(
@@ -79,6 +84,7 @@ class Gaps:
                     agent=finding.agent,
                     accepted=_word(tracked),
                     cause=cause,
+                    told_from=tracked.settled_at,
                 )
             )
 
@@ -86,7 +92,7 @@ class Gaps:
         """Walk through all that was not seen, in no order."""
         yield from self.open
         for key, one in self.blind.items():
-            accepted, cause = self.said.get(key, ("", ""))
+            accepted, cause, told_from = self.said.get(key, ("", "", None))
             yield Gap(
                 name=_label(one.place),
                 source=one.place.source,
@@ -97,6 +103,7 @@ class Gaps:
                 agent=one.place.agent,
                 accepted=accepted,
                 cause=cause,
+                told_from=told_from,
             )
 
 
@@ -160,7 +167,8 @@ def coverage(gaps: Gaps, look: Look, most: int, known: frozenset[str] | None) ->
 
 
 def _is_new(gap: Gap, recorded: Recorded) -> bool:
-    return gap.since is not None and recorded.since < gap.since <= recorded.until
+    told_from = gap.told_from or gap.since
+    return told_from is not None and recorded.since < told_from <= recorded.until
 
 
 def _is_urgent(gap: Gap, recorded: Recorded, known: frozenset[str]) -> bool:

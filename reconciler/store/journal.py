@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, func, insert, select, true, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, true, update
 
 from reconciler.model import Action, Delta, Fields, Outcome, Side, Status
 from reconciler.patterns import Wrote
@@ -171,6 +171,11 @@ _SETTLED: Final = (
 )
 
 
+def learn(connection: Connection, number: int, run: str) -> None:
+    """Note that it was this later run that learnt what became of an intent: it is the one that tells of it."""
+    connection.execute(update(journal).where(journal.c.id == number).values(learnt_by=run))
+
+
 def defer(connection: Connection, state: State, run: str, deltas: Iterable[Delta]) -> None:
     """Write down that these deltas of a run were not sent, each with its own reason."""
     mine = and_(journal.c.idempotency_key == bindparam("mark"), journal.c.status == Outcome.PLANNED)
@@ -263,11 +268,15 @@ def _written(connection: Connection, state: State, since: datetime, mine: Column
 
 
 def done_since_last(connection: Connection, state: State) -> dict[str | None, int]:
-    """Count by agent what was written since the last run that ended: by this one, and by those that died before it."""
+    """Count by agent what was written since the last run that ended: by this one, and by those that died before it.
+
+    What this one learnt of a write that an earlier run was not sure of is among it.
+    """
     mine = (runs.c.job == state.job,)
     ended = select(func.max(runs.c.epoch)).where(*mine, runs.c.finished_at.is_not(None)).scalar_subquery()
     since = select(runs.c.id).where(*mine, runs.c.epoch > func.coalesce(ended, 0))
-    done = and_(journal.c.job == state.job, journal.c.run.in_(since), journal.c.status == Outcome.DONE)
+    ours = or_(journal.c.run.in_(since), journal.c.learnt_by.in_(since))
+    done = and_(journal.c.job == state.job, ours, journal.c.status == Outcome.DONE)
     counted = select(journal.c.agent, func.count().label("done")).where(done).group_by(journal.c.agent)
     return {row.agent: row.done for row in connection.execute(counted)}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
 from reconciler.clues import PENDING
-from reconciler.model import Absence, Finding, Link, Outcome
+from reconciler.model import Absence, Finding, Link, Outcome, Remedy
 from reconciler.store import accepted, codec
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import findings, links, mirror, records
@@ -153,11 +153,16 @@ def forget_past(connection: Connection, state: State, before: datetime) -> int:
 
 
 class Sighting(NamedTuple):
-    """When an open finding was first seen, how often, and since when it is not pending any more."""
+    """When an open finding was first seen, how often, and since when people are told of it.
+
+    `was_right` says that what a run did about it had put it right, `was_known` that a person had accepted it.
+    """
 
     first_seen: datetime
     times: int
     settled_at: datetime | None = None
+    was_right: bool = False
+    was_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +179,14 @@ class Saved:
 
 def sightings(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, Sighting]:
     """Return when each open finding was first seen, and how often."""
-    columns = (findings.c.key, findings.c.first_seen, findings.c.sightings, findings.c.settled_at)
+    stamps = (findings.c.key, findings.c.first_seen, findings.c.sightings, findings.c.settled_at)
+    columns = (*stamps, findings.c.outcome, findings.c.accepted_sides.is_not(None))
     found: dict[str, Sighting] = {}
     for batch in batched(keys):
         mine = (findings.c.job == state.job, findings.c.key.in_(batch), findings.c.resolved_at.is_(None))
-        for key, first_seen, times, settled_at in connection.execute(select(*columns).where(*mine)):
-            found[key] = Sighting(codec.from_epoch(first_seen), times, codec.from_epoch(settled_at))
+        for key, first, times, settled, outcome, was_known in connection.execute(select(*columns).where(*mine)):
+            first_seen, settled_at = codec.from_epoch(first), codec.from_epoch(settled)
+            found[key] = Sighting(first_seen, times, settled_at, outcome in _RIGHT, was_known)
     return found
 
 
@@ -189,37 +196,56 @@ def save_findings(
     found: Sequence[Finding],
     before: Mapping[str, Sighting],
     now: datetime,
-    is_judged: Callable[[str | None], bool] = lambda _: True,
+    is_judged: Callable[[str, str | None], bool] = lambda _key, _agent: True,
     *,
     taken: Iterable[Delta] = (),
 ) -> Saved:
     """Write what was found now, with what was done of it; what was open and is not found any more is resolved.
 
-    `is_judged` says of an agent whether this run could have found it: what nobody looked at stays open. `taken` are the
-    deltas of this run, with what became of each.
+    `is_judged` says of a finding, by its key and agent, whether this run could have found it: what nobody looked at
+    stays open. `taken` are the deltas of this run, with what became of each.
     """
     steps = _by_finding(taken)
     rows = [_finding_row(state, each, steps.get(each.key, ()), before.get(each.key), now) for each in found]
     upsert(connection, findings, rows)
     accepted.lapse(connection, state, now)
     known = {finding.key for finding in found}
-    return Saved(settled=_settled(found, before, now), resolved=_resolve(connection, state, known, now, is_judged))
+    settled = {row["key"]: first for row in rows if (first := _settled(row, before.get(row["key"]), now)) is not None}
+    return Saved(settled=settled, resolved=_resolve(connection, state, known, now, is_judged))
 
 
-def _settled(found: Iterable[Finding], before: Mapping[str, Sighting], now: datetime) -> dict[str, datetime]:
-    first = Sighting(now, 0)
-    known = {finding.key: before.get(finding.key, first) for finding in found if PENDING not in finding.clues}
-    return {key: seen.first_seen for key, seen in known.items() if seen.settled_at is None}
+def _settled(row: Mapping[str, Any], before: Sighting | None, now: datetime) -> datetime | None:
+    """Return when a finding was first seen that people are told of from now on as of one that was not there before."""
+    if row["settled_at"] is None or (before and before.settled_at and not _is_back(row["outcome"], before)):
+        return None
+    return before.first_seen if before and not before.settled_at else now
+
+
+def _is_back(outcome: Outcome | None, before: Sighting) -> bool:
+    """Tell whether what had been put right is found again, by more than a look that came too early."""
+    return before.was_right and outcome is not Outcome.ALREADY
+
+
+def _told_from(finding: Finding, outcome: Outcome | None, before: Sighting | None, now: datetime) -> datetime | None:
+    """Return since when people are told of a finding: anew of what is back, and of what is accepted no more."""
+    lapsed = before is not None and before.was_known and finding.remedy is not Remedy.NONE
+    if before and before.settled_at and not (lapsed or _is_back(outcome, before)):
+        return before.settled_at
+    return None if PENDING in finding.clues else now
 
 
 def _resolve(
-    connection: Connection, state: State, known: Collection[str], now: datetime, is_judged: Callable[[str | None], bool]
+    connection: Connection,
+    state: State,
+    known: Collection[str],
+    now: datetime,
+    is_judged: Callable[[str, str | None], bool],
 ) -> Counter[str | None]:
     """Resolve what was open, could have been found and was not; count what no write of ours had put right."""
     is_open = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
     columns = (findings.c.key, findings.c.agent, findings.c.outcome, findings.c.settled_at)
     opened = connection.execute(select(*columns).where(is_open)).all()
-    over = [row for row in opened if row.key not in known and is_judged(row.agent)]
+    over = [row for row in opened if row.key not in known and is_judged(row.key, row.agent)]
     for batch in batched(row.key for row in over):
         resolved = update(findings).where(is_open, findings.c.key.in_(batch))
         connection.execute(resolved.values(resolved_at=codec.epoch(now), **accepted.CLEARED))
@@ -230,10 +256,13 @@ def open_by_agent(connection: Connection, state: State) -> dict[str | None, int]
     """Count what is open for somebody, by agent: neither written, nor accepted, nor pending."""
     mine = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
     told = and_(findings.c.settled_at.is_not(None), findings.c.accepted_sides.is_(None))
-    not_written = or_(findings.c.outcome.is_(None), findings.c.outcome.not_in([Outcome.DONE, Outcome.ALREADY]))
+    not_written = or_(findings.c.outcome.is_(None), findings.c.outcome.not_in(_RIGHT))
     counted = select(findings.c.agent, func.count().label("open")).where(mine, told, not_written)
     return {row.agent: row.open for row in connection.execute(counted.group_by(findings.c.agent))}
 
+
+_RIGHT: Final = (Outcome.DONE, Outcome.ALREADY)
+"""What puts a finding right."""
 
 WORST: Final = (
     Outcome.UNKNOWN,
@@ -258,9 +287,8 @@ def _by_finding(deltas: Iterable[Delta]) -> dict[str, list[Delta]]:
 def _finding_row(
     state: State, finding: Finding, taken: Sequence[Delta], before: Sighting | None, now: datetime
 ) -> dict[str, Any]:
-    stamp, settled = codec.epoch(now), before.settled_at if before else None
-    if settled is None and PENDING not in finding.clues:
-        settled = now
+    stamp, outcome = codec.epoch(now), _came_to(finding, taken)
+    settled = _told_from(finding, outcome, before, now)
     return {
         "job": state.job,
         "key": finding.key,
@@ -276,10 +304,16 @@ def _finding_row(
         "resolved_at": None,
         "sides": finding.sides,
         "calendar": finding.calendar,
-        "outcome": min((delta.outcome for delta in taken), key=WORST.index, default=None),
+        "outcome": outcome,
         "settled_at": None if settled is None else codec.epoch(settled),
         "start": finding.start,
     }
+
+
+def _came_to(finding: Finding, taken: Sequence[Delta]) -> Outcome | None:
+    """Return the worst that became of a finding's deltas; what a person decides is not put right by what we wrote."""
+    worst = min((delta.outcome for delta in taken), key=WORST.index, default=None)
+    return None if finding.remedy is Remedy.HUMAN and worst in _RIGHT else worst
 
 
 def _finding_payload(finding: Finding, taken: Sequence[Delta]) -> dict[str, Any]:

@@ -275,11 +275,19 @@ journal = Table(
     Column("approval", Text),  # digest of the plan a person consented to; such writes count against no limit
     Column("finding", Text),  # key and kind of the finding that it puts right
     Column("kind", Text),
+    Column("learnt_by", Text),  # the run that learnt what became of it, where its own did not
 )
 Index("journal_record", journal.c.crm_id, journal.c.at, journal.c.job)
 Index("journal_open", journal.c.status, journal.c.job)
 Index("journal_time", journal.c.at, journal.c.job, journal.c.status)
 Index("journal_run", journal.c.run, journal.c.job)
+Index(
+    "journal_learnt",
+    journal.c.learnt_by,
+    journal.c.job,
+    sqlite_where=journal.c.learnt_by.is_not(None),
+    postgresql_where=journal.c.learnt_by.is_not(None),
+)
 Index("journal_key", journal.c.key, journal.c.at, journal.c.job)
 
 plans = Table(
@@ -342,8 +350,10 @@ findings = Table(
     Column("accepted_by", Text),
     Column("accepted_why", Text),
     Column("calendar", Integer),  # where its event lies
-    Column("outcome", Text),  # the worst that became of its deltas in the run that saw it last, where it had one
-    Column("settled_at", BigInteger),  # first seen when it was not pending any more: from then on people are told of it
+    Column(
+        "outcome", Text
+    ),  # the worst that its deltas came to in the run that saw it last; not that it is put right if a person decides
+    Column("settled_at", BigInteger),  # since when people are told of it: not pending, not back since, not accepted
     Column("start", Text),  # when it happens, as in the payload: reports are read in this order
 )
 Index("findings_resolved", findings.c.resolved_at, findings.c.job)

@@ -155,9 +155,10 @@ def _acceptance(row: Row[Any], now: datetime) -> Acceptance | None:
 
 
 def fixes(connection: Connection, state: State, period: Period, concerns: Concerns = lambda _: True) -> Iterator[Fix]:
-    """Yield the writes that runs of the period did, in the order in which they were meant."""
-    ours = and_(runs.c.job == journal.c.job, runs.c.id == journal.c.run)
-    recent = journal.c.at > codec.epoch(period[0] - SET_BACK)  # else all that was ever written would be looked through
+    """Yield the writes that runs of the period did, or learnt the fate of, in the order in which they were meant."""
+    ours = and_(runs.c.job == journal.c.job, runs.c.id == func.coalesce(journal.c.learnt_by, journal.c.run))
+    # Else all that was ever written would be looked through.
+    recent = or_(journal.c.at > codec.epoch(period[0] - SET_BACK), journal.c.learnt_by.is_not(None))
     in_it = and_(within(runs.c.started_at, period), recent)
     done = and_(journal.c.job == state.job, journal.c.status == Outcome.DONE, in_it)
     query = select(journal).join_from(journal, runs, ours).where(done).order_by(journal.c.id)

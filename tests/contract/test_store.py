@@ -707,7 +707,7 @@ def test_a_finding_keeps_its_first_sighting_and_is_resolved_when_it_is_gone(open
         ledger.save_findings(connection, acme, [finding("k"), finding("l")], {}, NOW)
         before = ledger.sightings(connection, acme, ["k", "l"])
         ledger.save_findings(connection, acme, [finding("k")], before, later)
-        assert ledger.sightings(connection, acme, ["k", "l"]) == {"k": (NOW, 2, NOW)}
+        assert ledger.sightings(connection, acme, ["k", "l"]) == {"k": (NOW, 2, NOW, False, False)}
         gone = ledger.find_finding(connection, acme, "l")
         assert gone is not None
         assert gone["resolved_at"] == codec.epoch(later)
@@ -755,6 +755,7 @@ def test_what_is_pending_settles_once_and_is_told_with_its_first_sighting(opened
 def test_what_was_written_is_neither_open_nor_resolved_and_what_ended_by_itself_is_resolved(opened: Open) -> None:
     acme = opened()
     found = [replace(finding(key), agent=ANN.email) for key in ("written", "there", "left", "young")]
+    found[0] = replace(found[0], remedy=Remedy.FIX)
     found[3] = replace(found[3], clues=("pending",))
     done = replace(delta(), finding="written", outcome=Outcome.DONE)
     with acme.begin() as connection:
@@ -766,11 +767,22 @@ def test_what_was_written_is_neither_open_nor_resolved_and_what_ended_by_itself_
         assert ledger.open_by_agent(connection, acme) == {ANN.email: 1}
 
 
+def test_what_a_person_decides_is_open_and_resolved_though_some_of_it_was_written(opened: Open) -> None:
+    acme = opened()
+    done = replace(delta(), finding="k", outcome=Outcome.DONE)
+    with acme.begin() as connection:
+        ledger.save_findings(connection, acme, [finding("k")], {}, NOW, taken=[done])
+        assert ledger.open_by_agent(connection, acme) == {None: 1}
+        before = ledger.sightings(connection, acme, ["k"])
+        assert ledger.save_findings(connection, acme, [finding("k")], before, NOW + timedelta(hours=1)).settled == {}
+        assert ledger.save_findings(connection, acme, [], {}, NOW + timedelta(hours=2)).resolved == {None: 1}
+
+
 def test_what_nobody_looked_at_is_not_resolved(opened: Open) -> None:
     acme = opened()
     with acme.begin() as connection:
         ledger.save_findings(connection, acme, [finding("k")], {}, NOW)
-        assert not ledger.save_findings(connection, acme, [], {}, NOW, lambda _: False).resolved
+        assert not ledger.save_findings(connection, acme, [], {}, NOW, lambda _key, _agent: False).resolved
         assert ledger.open_by_agent(connection, acme) == {None: 1}
 
 

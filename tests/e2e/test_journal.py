@@ -306,7 +306,7 @@ def test_what_stays_unknown_is_known_by_its_record_and_by_its_event(make: Make) 
     blind: Any = Blind("Google", Outcome.UNKNOWN)
     intents = [open_intent(crm_id="17"), open_intent(event="e", calendar=3)]
     with make().setup() as setup:
-        unknown = recover(setup.state, intents, lambda _: blind, NOW)
+        unknown = recover(setup.state, intents, lambda _: blind, NOW, "run")
     assert unknown == Unknown(records=frozenset({"17"}), events=frozenset({(3, "e")}))
 
 

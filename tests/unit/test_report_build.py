@@ -644,7 +644,7 @@ def test_a_write_that_no_finding_asked_for_counts_as_fixed() -> None:
     assert count(found, "fixed") == 3
     [section] = found.sections
     assert (section.count, len(section.rows)) == (3, 1)
-    assert section.unlisted == ("2 writes that no finding asked for, as those of a revert",)
+    assert section.unlisted == ("2 writes that no finding asked for, as those of a revert or of a run that died",)
 
 
 # ---- its name -------------------------------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ def upgrade() -> None:
     for name in ("why", "result"):
         op.add_column("runs", sa.Column(name, sa.Text(), nullable=True))
     op.add_column("calendars", sa.Column("heard_at", sa.BigInteger(), nullable=True))
-    for name in ("finding", "kind"):
+    for name in ("finding", "kind", "learnt_by"):
         op.add_column("journal", sa.Column(name, sa.Text(), nullable=True))
+    learnt = sa.text("learnt_by IS NOT NULL")
+    op.create_index("journal_learnt", "journal", ["learnt_by", "job"], sqlite_where=learnt, postgresql_where=learnt)
     op.add_column("findings", sa.Column("calendar", sa.Integer(), nullable=True))
     op.add_column("findings", sa.Column("outcome", sa.Text(), nullable=True))
     op.add_column("findings", sa.Column("settled_at", sa.BigInteger(), nullable=True))
