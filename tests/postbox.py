@@ -1,7 +1,7 @@
 """A real mail server on loopback, for tests: it keeps what it accepts, and refuses, hangs up or falls silent when told.
 
-A fault is set for a step (`EHLO`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `END`): an answer such as `550 no`, or `drop` or
-`silence`. `END` is what comes after the last line of a mail: `taken, then drop` accepts it and never says so.
+A fault is set for a step (`EHLO`, `AUTH`, `MAIL`, `RCPT`, `DATA`, `END`, `QUIT`): an answer such as `550 no`, or `drop`
+or `silence`. `END` is what comes after the last line of a mail: `taken, then drop` accepts it and never says so.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ class Postbox:
         if self.gate is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.gate.wait, 60.0)
         return await self.fails(server, "END") or "250 OK"
+
+    async def handle_QUIT(self, server: Any, _session: Any, _envelope: Any) -> str:  # noqa: N802  # aiosmtpd calls it so
+        return (await self.fails(server, "QUIT") if "QUIT" in self.faults else "") or "221 Bye"
 
     async def fails(self, server: Any, step: str) -> str:
         """Do what was asked for this step; return the answer if there is one to give."""

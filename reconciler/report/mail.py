@@ -12,9 +12,8 @@ import re
 import smtplib
 import socket
 import ssl
-import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +27,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from reconciler.config.hosts import is_loopback
 from reconciler.inert import Sink, inert
 from reconciler.report.answer import Answer, Fate
+from reconciler.report.line import Line, SecureLine
 
 if TYPE_CHECKING:
     from reconciler.report.report import Report
@@ -37,6 +37,9 @@ STEP: Final = 30.0
 WHOLE: Final = 480.0
 """Seconds for all of it, the last answer included, for which RFC 5321 (4.5.3.2.6) asks for patience: a server may look
 at a mail for minutes, and who gives up early gets it delivered twice. It is less than a claim lasts."""
+
+PARTING: Final = 5.0
+"""Seconds that a good-bye is waited for: by then everything is said."""
 
 SUBJECT: Final = 200
 NAME: Final = 60
@@ -230,9 +233,6 @@ class Post:
     def _speaking(self, server: Server) -> Iterator[smtplib.SMTP]:
         """Yield a conversation that is encrypted and logged in as the server asks for."""
         smtp = self._connected(server)
-        watch = threading.Timer(self.whole, _cut, (smtp,))
-        watch.daemon = True
-        watch.start()
         try:
             _greeted(smtp)
             if server.tls == "starttls":
@@ -242,24 +242,23 @@ class Post:
                 smtp.login(server.user, server.password)
             yield smtp
             with suppress(*_BROKEN):
+                _patient(smtp, PARTING)
                 smtp.quit()
         finally:
-            watch.cancel()
             smtp.close()
 
     def _connected(self, server: Server) -> smtplib.SMTP:
         if server.tls == "tls":
             context = self.tls or server.context
-            return smtplib.SMTP_SSL(server.host, server.port, timeout=self.step, context=context)
-        return smtplib.SMTP(server.host, server.port, timeout=self.step)
+            return SecureLine(server.host, server.port, step=self.step, whole=self.whole, context=context)
+        return Line(server.host, server.port, step=self.step, whole=self.whole)
 
     def _handed_over(self, smtp: smtplib.SMTP, data: bytes, note: str, secrets: _Secrets) -> Answer:
         """Send the mail, then the line that ends it: only from there on can it be on its way without an answer."""
         _asked(smtp.docmd("DATA"), 354)
+        _patient(smtp, self.whole)
         smtp.send(data)
         try:
-            if smtp.sock is not None:
-                smtp.sock.settimeout(self.whole)
             smtp.send(b".\r\n")
             code, said = smtp.getreply()
         except _BROKEN as error:
@@ -274,11 +273,10 @@ _NO: Final = {4, 5}
 UNREADABLE: Final = "the whole mail was sent, then the server gave an answer that is none"
 
 
-def _cut(smtp: smtplib.SMTP) -> None:
-    """End a conversation that takes too long, from another thread."""
+def _patient(smtp: smtplib.SMTP, seconds: float) -> None:
+    """Let the next steps take so long."""
     if smtp.sock is not None:
-        with suppress(OSError):
-            smtp.sock.shutdown(socket.SHUT_RDWR)
+        smtp.sock.settimeout(seconds)
 
 
 def _greeted(smtp: smtplib.SMTP) -> None:
@@ -357,7 +355,12 @@ def _network(error: Exception) -> str:
 def _said(code: int, said: bytes | str, secrets: _Secrets) -> str:
     """Quote a server: one line, without what must not be quoted."""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    text = inert(text, Sink.TERMINAL, 4 * SAID)
-    for secret in secrets:
-        text = text.replace(secret, "(secret)")
+    text = inert(_hidden(text, secrets), Sink.TERMINAL, 4 * SAID)
+    text = _hidden(text, [inert(secret, Sink.TERMINAL, len(secret)) for secret in secrets])  # as they would read then
     return inert(f"{code} {_ADDRESS.sub('(address)', text)}", Sink.TERMINAL, SAID)
+
+
+def _hidden(text: str, secrets: Iterable[str]) -> str:
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "(secret)")
+    return text

@@ -6,7 +6,10 @@ import base64
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -22,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.report.answer import Answer, Fate
-from reconciler.report.mail import Attachment, Letter, Post, Server, composed, message_id
+from reconciler.report.mail import Attachment, Letter, Post, Server, _quoting, _said, composed, message_id
 from tests.postbox import NAME, PASSWORD, USER, Postbox, postbox
 
 NOW = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
@@ -297,6 +300,63 @@ def test_what_a_server_says_is_quoted_as_one_inert_line(box: Postbox) -> None:
     assert answer.why.isprintable()
     assert USER not in answer.why
     assert len(answer.why) < 300
+
+
+def test_a_password_is_not_quoted_however_it_is_spaced() -> None:
+    spaced = Server("mail.example", 587, "starttls", "", "two  spaces\twide")
+    assert _said(535, b"no: two  spaces\twide", _quoting(spaced)) == "535 no: (secret)"
+    assert _said(535, b"no: two spaces wide", _quoting(spaced)) == "535 no: (secret)"
+
+
+# ---- servers without an end -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def endless(first: bytes, then: bytes, pause: float) -> Iterator[int]:
+    """Run a server that says something, and then the same again and again."""
+    over = threading.Event()
+
+    def serve() -> None:
+        line, _ = listening.accept()
+        with line, suppress(OSError):
+            line.sendall(first)
+            while not over.wait(pause):
+                line.sendall(then)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve)
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            over.set()
+            served.result(10)
+
+
+def within_reason(send: Callable[[], Answer]) -> Answer:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(send).result(20)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "pause", "post"),
+    [
+        (b"", b"220-welcome\r\n", 0.05, Post(step=1.0, whole=0.5)),
+        (b"", b"2", 0.05, Post(step=1.0, whole=0.5)),
+        (b"220 hi\r\n", b"250-more\r\n", 0.05, Post(step=1.0, whole=0.5)),
+        (b"", b"220-welcome\r\n" * 10_000, 0.0, Post(step=30.0, whole=60.0)),
+    ],
+    ids=["greeting", "one line", "answer", "as fast as it can"],
+)
+def test_a_server_that_never_comes_to_an_end_is_left(first: bytes, then: bytes, pause: float, post: Post) -> None:
+    with endless(first, then, pause) as port:
+        answer = within_reason(lambda: post.send(LETTER, Server.of(f"smtp://127.0.0.1:{port}")))
+    assert answer.fate is Fate.REFUSED
+
+
+def test_a_server_that_says_no_good_bye_is_not_waited_for(box: Postbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.report.mail.PARTING", 0.2)
+    box.faults["QUIT"] = "silence"
+    assert within_reason(lambda: Post(step=60.0, whole=60.0).send(LETTER, plain(box))) == Answer(Fate.SENT)
 
 
 # ---- a look at a server ---------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ WORLDLY_METHODS = {"now", "today", "utcnow", "uuid1", "uuid4", "urandom", "geten
 
 
 # Of the report all is pure but what fills templates, makes tables and sends.
-WORLDLY_REPORTS = {"report.render", "report.tables", "report.mail", "report.webhook"}
+WORLDLY_REPORTS = {"report.render", "report.tables", "report.mail", "report.line", "report.webhook"}
 
 
 def layers() -> list[set[str]]:
