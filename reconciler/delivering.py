@@ -228,7 +228,9 @@ class _Turn:
         owes = [one for one in deliveries.owed(known) if one.kind is Kind.REPORT]
         kind = Kind.URGENT if self.order.urgent and not owes else Kind.REPORT  # what is owed holds what is urgent
         after = deliveries.latest(known, urgent=kind is Kind.URGENT)
-        since = after.until if after else min((one.since for one in owes), default=None)
+        since = (
+            None if after else min((one.since for one in owes), default=None)
+        )  # the store knows where the last ended
         ready = self._made(kind, since, after)
         if isinstance(ready, str):
             return self._idle(known, ready)
@@ -239,7 +241,7 @@ class _Turn:
             case Denied.BUSY:
                 return self._came(Step.BUSY, taken)
             case Denied.TOLD:
-                return self._came(Step.NOTHING, taken)
+                return self._idle(known, taken)
             case Delivery():
                 return self._sent(ready, taken)
 
@@ -270,7 +272,7 @@ class _Turn:
         )
 
     def _not_due(self, report: Report, kind: Kind, after: Delivery | None) -> str:
-        if after is not None and report.until <= after.until and not _tells_silence(report, kind):
+        if after is not None and report.until == after.until and not _tells_silence(report, kind):
             return "no run has ended since the last one"
         if kind is Kind.URGENT:
             return "nothing is newly refused, blind or critical" if report.is_quiet else ""
@@ -283,13 +285,20 @@ class _Turn:
         last = deliveries.latest(known, urgent=True)
         if last is None:
             return self._came(Step.NOTHING, "nothing was sent there yet")
-        with reporting.report_of(self.sending.desk, self._asked(last.kind, last.since, last.until)) as made:
-            before = [one for one in known if one.is_out and one.until < last.until]
-            ready = self._ready(made, last.kind, deliveries.latest(before, urgent=True), last)
+        ready = self._remade(last, [one for one in known if one.id < last.id])
         taken = deliveries.reclaim(self.sending.desk.state, last, self.sending.desk.clock())
         if isinstance(taken, Delivery):
             return self._sent(ready, taken, last)
         return None if taken is Denied.MOVED else self._came(Step.BUSY, taken)
+
+    def _remade(self, last: Delivery, before: list[Delivery]) -> _Ready:
+        """Make a report anew, as of now where no run has ended since: that it is so is told, too."""
+        after = deliveries.latest(before, urgent=True)
+        with reporting.report_of(self.sending.desk, self._asked(last.kind, last.since)) as made:
+            if made.report.until == last.until:
+                return self._ready(made, last.kind, after, last)
+        with reporting.report_of(self.sending.desk, self._asked(last.kind, last.since, last.until)) as made:
+            return self._ready(made, last.kind, after, last)
 
     # ---- on its way
 

@@ -94,13 +94,13 @@ def last(connection: Connection, state: State, channel: str, now: datetime, *, u
 def latest(found: Iterable[Delivery], *, urgent: bool = False) -> Delivery | None:
     """Return the latest of these that reached its channel or may have: a report, or with `urgent` either kind."""
     kinds = {Kind.REPORT, Kind.URGENT} if urgent else {Kind.REPORT}
-    return max((one for one in found if one.is_out and one.kind in kinds), key=_place, default=None)
+    return max((one for one in found if one.is_out and one.kind in kinds), key=_number, default=None)
 
 
 def of(connection: Connection, state: State, channel: str, now: datetime) -> list[Delivery]:
     """Return what was meant for a channel of late, oldest first; dead claims are unconfirmed."""
     mine = and_(deliveries.c.job == state.job, deliveries.c.channel == channel)
-    newest = select(deliveries).where(mine).order_by(deliveries.c.until_at.desc(), deliveries.c.id.desc())
+    newest = select(deliveries).where(mine).order_by(deliveries.c.id.desc())
     rows = connection.execute(newest.limit(KEPT)).all()
     return [_aged(_delivery(row), now) for row in reversed(rows)]
 
@@ -118,7 +118,7 @@ def owed(found: Iterable[Delivery]) -> list[Delivery]:
 
 
 def _covers(other: Delivery, one: Delivery) -> bool:
-    if not other.is_out or other.until < one.until:
+    if not other.is_out or (other.until < one.until and other.id < one.id):
         return False
     return other.kind is Kind.REPORT or one.kind is Kind.URGENT
 
@@ -126,11 +126,12 @@ def _covers(other: Delivery, one: Delivery) -> bool:
 def _shown(found: Sequence[Delivery]) -> list[Delivery]:
     under_way = [one for one in found if one.status == CLAIMED]
     there = {one.id: one for one in (latest(found), latest(found, urgent=True)) if one is not None}
-    return sorted([*there.values(), *owed(found), *under_way], key=_place)
+    return sorted([*there.values(), *owed(found), *under_way], key=_number)
 
 
-def _place(one: Delivery) -> tuple[datetime, int]:
-    return one.until, one.id
+def _number(one: Delivery) -> int:
+    """Return the place in the order in which they were claimed first: clocks may be set back."""
+    return one.id
 
 
 # ---- claims ---------------------------------------------------------------------------------------------------------

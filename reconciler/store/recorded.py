@@ -141,7 +141,9 @@ def _since(connection: Connection, state: State, wanted: Wanted, until: datetime
     if wanted.since is not None:
         return wanted.since
     told = last_told(connection, state, wanted.channel, wanted.made_at, urgent=wanted.urgent)
-    return _first(connection, state, until) if told is None else told
+    if told is None or told > until:  # later than a newer run: a clock was set back
+        return _first(connection, state, until)
+    return told
 
 
 def _first(connection: Connection, state: State, until: datetime) -> datetime:

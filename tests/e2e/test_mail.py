@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from reconciler import reporting
-from reconciler.config import load
+from reconciler.config import Job, load
 from reconciler.delivering import Delivered, Order, Outcome, Sending, Step, channels, deliver
 from reconciler.report.mail import Post
 from reconciler.store import deliveries as store
@@ -52,8 +52,8 @@ def office(make: Callable[..., World], box: Postbox) -> Office:
     return made
 
 
-def sent(world: World, *, post: Post | None = None, **order: Any) -> Outcome:
-    job = load(world.job(), world.environ)
+def sent(world: World, *, post: Post | None = None, job: Job | None = None, **order: Any) -> Outcome:
+    job = job or load(world.job(), world.environ)
     with reporting.desk(job, world.environ, clock=lambda: world.now) as desk:
         sending = Sending(desk=desk, environ=world.environ, post=post or IMPATIENT)
         return deliver(sending, Order(word="acme", **order))
@@ -172,6 +172,35 @@ def test_nobody_to_tell_is_nothing_to_do(office: Office) -> None:
     assert sent(world) == Outcome(())
 
 
+def test_a_silence_that_was_told_can_be_told_again(office: Office, box: Postbox) -> None:
+    world = office()
+    world.run()
+    sent(world)
+    later(world, timedelta(hours=25))
+    sent(world)
+    assert steps(sent(world, again=True)) == [Step.SENT]
+    assert box.letters[-1]["Message-ID"] == box.letters[-2]["Message-ID"]
+    assert "no run has ended for" in text(box.letters[-1]).lower()
+
+
+def test_a_clock_that_was_ahead_silences_no_report_when_it_is_right_again(office: Office, box: Postbox) -> None:
+    world = office()
+    later(world, 400 * DAY).run()
+    sent(world)
+    world.now -= 400 * DAY
+    world.run()
+    assert steps(sent(world)) == [Step.SENT]
+    assert steps(sent(world)) == [Step.NOTHING]
+    blind(world)
+    later(world).run()
+    assert steps(sent(world, urgent=True)) == [Step.SENT]
+    assert steps(sent(world, urgent=True)) == [Step.NOTHING]
+    assert steps(sent(world)) == [Step.SENT]
+    _, right, urgent, last = known(world)
+    assert urgent["since_at"] == last["since_at"] == right["until_at"]
+    assert (len(box.letters), set(statuses(world))) == (4, {"sent"})
+
+
 # ---- what fails -----------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +267,18 @@ def test_what_nobody_knows_the_fate_of_is_not_sent_again_by_itself(office: Offic
     assert steps(sent(world, again=True)) == [Step.SENT]
     assert [letter["Message-ID"] for letter in box.letters[came:]] == [number]
     assert statuses(world) == ["sent"]
+
+
+def test_a_silence_whose_report_may_be_lost_is_not_said_to_be_told(office: Office, box: Postbox) -> None:
+    world = office()
+    world.run()
+    sent(world)
+    later(world, timedelta(hours=25))
+    box.faults["END"] = "drop"
+    assert steps(sent(world)) == [Step.UNCONFIRMED]
+    box.faults.clear()
+    assert steps(sent(world)) == [Step.UNCONFIRMED]
+    assert len(box.letters) == 1
 
 
 def test_the_next_report_says_that_the_one_before_may_not_have_arrived(office: Office, box: Postbox) -> None:
@@ -437,12 +478,12 @@ def test_of_two_that_send_at_the_same_instant_one_does(office: Office, box: Post
     for _ in range(4):
         later(world).run()
         before = len(box.letters)
-        world.job()
+        job = load(world.job(), world.environ)  # read once: each writes the file anew
         barrier = threading.Barrier(2)
 
-        def send(_: int, barrier: threading.Barrier = barrier) -> list[Step]:
+        def send(_: int, barrier: threading.Barrier = barrier, job: Job = job) -> list[Step]:
             barrier.wait(30)
-            return steps(sent(world))
+            return steps(sent(world, job=job))
 
         with ThreadPoolExecutor(2) as pool:
             both = [step for each in pool.map(send, range(2)) for step in each]
