@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from email.message import EmailMessage
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ import pytest
 from reconciler import reporting
 from reconciler.config import load
 from reconciler.config.sections import Route
+from reconciler.delivering import Order, Sending, Step, deliver
 from reconciler.errors import UsageError
 from reconciler.report import chat, render, tables
 from reconciler.reporting import Asked, Made
 from tests.e2e.world import NOW, World, event
+from tests.postbox import Postbox, postbox
 
 Make = Callable[..., World]
 ANN, BOB, DEE = "ann@acme.example", "bob@acme.example", "dee@acme.example"
@@ -182,6 +186,52 @@ def test_no_face_of_a_part_has_a_word_of_the_other_office(
         shown = dict(faces(made, tmp_path))
     assert leaks(shown, foreign) == []
     assert [word for word in own[:1] if word not in shown["json"].lower()] == []
+
+
+def mailed(world: World, box: Postbox) -> dict[str, list[str]]:
+    """Send what is due; return by recipient all that a mail is, taken apart and decoded, its headers too."""
+    job = load(world.job(), world.environ)
+    with reporting.desk(job, world.environ, clock=world.clock) as desk:
+        outcome = deliver(Sending(desk=desk, environ=world.environ), Order(word="acme"))
+    assert {one.step for one in outcome.each} == {Step.SENT}
+    return {letter["To"]: [*taken_apart(letter)] for letter in box.letters}
+
+
+def taken_apart(letter: EmailMessage) -> Iterator[str]:
+    for part in letter.walk():
+        yield from (f"{name}: {value}" for name, value in part.items())
+        content = None if part.is_multipart() else part.get_payload(decode=True)
+        if isinstance(content, bytes):
+            whole = gzip.decompress(content) if part.get_content_type() == "application/gzip" else content
+            yield unescape(whole.decode())
+    yield letter.as_string()
+
+
+@pytest.mark.parametrize("is_packed", [False, True], ids=["plain", "packed"])
+def test_no_mail_to_a_part_has_a_word_of_the_other_office(
+    make: Make, monkeypatch: pytest.MonkeyPatch, *, is_packed: bool
+) -> None:
+    monkeypatch.setattr("reconciler.report.mail.AS_IT_IS", 100 if is_packed else 1_000_000)
+    with postbox() as box:
+        limits = ROUTES.replace("smtp://127.0.0.1", f"smtp://127.0.0.1:{box.port}")
+        world = make(sources=SOURCES, limits=limits, agents=(ANN, BOB, DEE))
+        fill(world)
+        morning(world)
+        found = mailed(world, box)
+        world.now += timedelta(hours=30)  # the second one says that no run has ended
+        later = mailed(world, box)
+    assert len(box.letters) == 8
+    whole = "\n".join(found["ops@acme.example"]).lower()
+    assert [word for word in (*NORTHERN[:1], *SOUTHERN[:1]) if word not in whole] == []
+    for letters in (found, later):
+        for to, own, foreign in (
+            ("north", NORTHERN, SOUTHERN),
+            ("south", SOUTHERN, NORTHERN),
+            ("ann", NORTHERN, SOUTHERN),
+        ):
+            shown = {f"{to} {number}": said for number, said in enumerate(letters[f"{to}@acme.example"])}
+            assert leaks(shown, foreign) == []
+            assert any(own[0] in said.lower() for said in shown.values())
 
 
 def test_a_refusal_is_told_in_numbers_to_those_whom_it_does_not_concern(make: Make, tmp_path: Path) -> None:
