@@ -778,6 +778,22 @@ def test_what_a_person_decides_is_open_and_resolved_though_some_of_it_was_writte
         assert ledger.save_findings(connection, acme, [], {}, NOW + timedelta(hours=2)).resolved == {None: 1}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "is_back"), [(Outcome.ALREADY, False), (Outcome.DONE, True), (Outcome.DEFERRED, True)]
+)
+def test_what_had_been_put_right_is_back_unless_it_had_merely_not_arrived_yet(
+    opened: Open, outcome: Outcome, *, is_back: bool
+) -> None:
+    acme, later, one = opened(), NOW + timedelta(hours=1), replace(finding("k"), remedy=Remedy.FIX)
+    done, again = (replace(delta(), finding="k", outcome=each) for each in (Outcome.DONE, outcome))
+    with acme.begin() as connection:
+        ledger.save_findings(connection, acme, [one], {}, NOW, taken=[done])
+        before = ledger.sightings(connection, acme, ["k"])
+        saved = ledger.save_findings(connection, acme, [one], before, later, taken=[again])
+        told_from = ledger.sightings(connection, acme, ["k"])["k"].settled_at
+    assert (saved.settled, told_from) == (({"k": later}, later) if is_back else ({}, NOW))
+
+
 def test_what_nobody_looked_at_is_not_resolved(opened: Open) -> None:
     acme = opened()
     with acme.begin() as connection:

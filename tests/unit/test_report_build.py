@@ -284,6 +284,13 @@ def test_a_refusal_lasts_until_an_ordinary_run_is_not_refused() -> None:
     assert report(last=run(), runs=(run(), refused_run(LATELY))).mood is Mood.SAFE
 
 
+def test_a_refusal_from_before_the_period_lasts_over_commands_unless_one_of_them_was_asked_for() -> None:
+    settled = run("01S", UNTIL, "applied", command="resolve")
+    known = {"last": settled, "runs": (settled,), "before": refused_run(SINCE)}
+    assert (report(**known).mood, report(**known).is_quiet) == (Mood.REFUSED, True)
+    assert report(**known, is_past=True).mood is Mood.SAFE
+
+
 def test_a_stored_result_of_any_shape_makes_a_report() -> None:
     odd: tuple[Any, ...] = (
         {"violations": "no", "consent": [], "approvals": {}},
@@ -579,6 +586,8 @@ def test_a_calendar_that_is_lost_to_a_cause_that_was_told_is_not_told_again(monk
         (report(tracked("a1", Outcome.DONE, first=EARLIER)), False),
         (report(fixes=[fix(None)]), False),
         (report(calendars=(SEEN, BLIND)), False),
+        (report(replace(gap(first=EARLIER), settled_at=EARLIER)), True),
+        (report(replace(gap(first=EARLIER), settled_at=LATELY)), False),
         (report(gap(first=EARLIER, resolved=LATELY)), False),
         (report(last=refused_run()), False),
         (report(told=(Told(kind="report", status="unconfirmed", since=EARLIER, until=SINCE),)), False),

@@ -99,8 +99,14 @@ def test_what_was_over_before_the_period_is_not_told_and_what_is_over_after_it_i
     assert stands(resolved=UNTIL) is Standing.RESOLVED
 
 
+def test_what_needed_a_person_is_told_as_over_though_part_of_it_was_written_before() -> None:
+    assert stands(Outcome.DONE, remedy=Remedy.HUMAN, last=SINCE, resolved=LATELY) is Standing.RESOLVED
+
+
 def test_what_settled_while_it_was_a_moment_old_is_not_told() -> None:
-    assert stands(remedy=Remedy.HOLD, clues=("pending",), resolved=LATELY) is None
+    young = tracked(KEY, remedy=Remedy.HOLD, clues=("pending",), resolved=LATELY)
+    assert standing_of(young, PERIOD) is None
+    assert standing_of(replace(young, settled_at=SINCE), PERIOD) is Standing.RESOLVED, "it had been told as open"
     assert stands(remedy=Remedy.HOLD, clues=("flapping",), resolved=LATELY) is Standing.RESOLVED
 
 
