@@ -186,7 +186,7 @@ def _told(lost: Lost, recorded: Recorded, look: Look) -> Cause:
     known = [one for one in lost.calendars if _since(one) <= recorded.since]
     return Cause(
         key=_key(lost),
-        title=_title(lost),
+        title=_title(lost, is_part=bool(recorded.part)),
         evidence=tuple(bounded(said, 300) for said in _evidence(lost, look) if said),
         severity=Severity.CRITICAL,
         since=lost.since,
@@ -203,8 +203,10 @@ def _key(lost: Lost) -> str:
     return f"access-{hashlib.sha256(name).hexdigest()[:8]}"
 
 
-def _title(lost: Lost) -> str:
+def _title(lost: Lost, *, is_part: bool) -> str:
     source = bounded(lost.source, NAME)
+    if lost.is_whole and is_part:
+        return f"No calendar of this part of the job can be read ({source})"
     if lost.is_whole:
         return f"No calendar of {source} can be read"
     if lost.domain:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -65,10 +65,19 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A sign that is a cause: findings that show it belong to it, between start and end of `span` if there is one."""
+    """A sign that is a cause: findings that show it belong to it, between start and end of `span` if there is one.
+
+    `whole` is the span of all that are told as one with it, where these are several.
+    """
 
     sign: Sign
     span: Span | None = None
+    whole: Span | None = None
+
+    @property
+    def told(self) -> Span | None:
+        """Return the span that may be said of all of it."""
+        return self.whole or self.span
 
 
 Groups = Mapping[Sign, Group]
@@ -154,7 +163,21 @@ def _merged(family: Family, decided: dict[Sign, Case]) -> dict[Sign, Case]:
     """Tell many causes of one family as one: that it happens to so many at once is what they have in common."""
     if len({case.sign for case in decided.values()}) <= APART:
         return decided
-    return {sign: Case(Sign(family), case.span) for sign, case in decided.items()}
+    whole = _around([case.span for case in decided.values() if case.span])
+    return {sign: Case(Sign(family), case.span, whole) for sign, case in decided.items()}
+
+
+def _around(spans: list[Span]) -> Span | None:
+    """Return what several spans come to; it is over where all of them are, and no clearer than any of them."""
+    if not spans:
+        return None
+    return Span(
+        min(span.start for span in spans),
+        max(span.end for span in spans),
+        sum(span.count for span in spans),
+        is_clear=all(span.is_clear for span in spans),
+        is_over=all(span.is_over for span in spans),
+    )
 
 
 Decided = Iterator[tuple[Sign, Case]]
@@ -209,10 +232,14 @@ def _mass(group: Group, every: int) -> Span | None:
 
 
 def _silent(groups: Groups, terms: Terms) -> Decided:
+    """Only bookings that are missing tell of a silence; what was cancelled or moved meanwhile is part of it."""
     for sign, group in groups.items():
+        if sign.faint:
+            continue
         span = rise(group.times, terms.usual[sign.family]) or _streak(group, terms)
         if span is not None and (sign.name[0] == "scheduler" or _is_whole_silence(sign, group, span, terms)):
             yield sign, Case(sign, span)
+            yield replace(sign, faint=True), Case(sign, span)
 
 
 def _streak(group: Group, terms: Terms) -> Span | None:

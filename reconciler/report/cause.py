@@ -82,7 +82,7 @@ class Told:
 def cause_of(share: Share, terms: Terms, look: Look) -> Cause:
     """Return a cause as it is read."""
     one = Told(share, terms, look)
-    sign, span = share.case.sign, share.case.span
+    sign, span = share.case.sign, share.case.told
     words = _SAYS[sign.family](one)
     since = span.start if span and span.is_clear else share.sighted
     if sign.family is Family.REFUSED and terms.refused:
@@ -109,7 +109,7 @@ def key_of(sign: Sign) -> str:
 
 def _severity(share: Share) -> Severity:
     """Rate a cause by the most urgent finding that is open; one that was put right may still go on."""
-    span, family = share.case.span, share.case.sign.family
+    span, family = share.case.told, share.case.sign.family
     if span is not None and span.is_over:
         return share.severity if share.open else Severity.MEDIUM
     return min(share.severity, _LEAST.get(family, Severity.MEDIUM), key=lambda severity: severity.rank)
@@ -129,7 +129,7 @@ def _is_new(share: Share, terms: Terms) -> bool:
 
 
 def _since_said(one: Told, since: datetime | None) -> str:
-    span = one.share.case.span
+    span = one.share.case.told
     if since is None:
         return ""
     if span is None or not span.is_clear:
@@ -266,20 +266,19 @@ _FIELDS: Final = {"contact": "client", "agent": "owner", "all_day": "all-day mar
 
 
 def _flapping(one: Told) -> Words:
-    who = _and([bounded(origin, NAME) for origin in one.name]) or "Something"
+    by = _and([bounded(origin, NAME) for origin in one.name])
+    wrote = f"The records were written by {by}, as the CRM says; who undoes it is not known." if by else ""
     example = one.share.example
     key = example.finding.key if example else ""
     settle = f"reconcile resolve {key} --take calendar --dry-run --job {one.look.job}"
     said = "Each was written three times in seven days, and undone: it is left alone until that ends."
-    undo = "undo" if one.name[1:] else "undoes"
-    return Words(
-        f"{who} {undo} what this job writes", (said,), Next("To see what settling one of them would write", settle)
-    )
+    title = "Something undoes what this job writes"
+    return Words(title, (said, wrote), Next("To see what settling one of them would write", settle))
 
 
 def _removed(one: Told) -> Words:
-    span = one.share.case.span
-    apart = span.end - span.start if span and one.name else timedelta()
+    span = one.share.case.told
+    apart = span.end - span.start if span else timedelta()
     within = f" within {lasting(apart)}" if apart >= timedelta(minutes=1) else " at once"
     title = f"{plural(one.share.count, 'appointment')} of {one.whose} left the calendar{within}"
     wrong = "Nothing is wrong if the agent meant it: ask before the records are cancelled."
@@ -289,7 +288,7 @@ def _removed(one: Told) -> Words:
 def _vanished(one: Told) -> Words:
     seen = f"One run missed all of them: {one.at(one.share.first)}." if one.share.first and one.name else ""
     return Words(
-        f"{plural(one.share.count, 'record')} went from the CRM at once",
+        f"{plural(one.share.count, 'record')} {'is' if one.share.count == 1 else 'are'} gone from the CRM",
         (seen, "Their events stand: a filter, a permission or a clean-up in the CRM may have taken them."),
         one.taking(Kind.REMOVED_BY_HAND),
     )

@@ -117,7 +117,7 @@ def _gone(tracked: Tracked) -> Iterator[Sign]:
         yield Sign(Family.CHURN, _where(tracked), faint=True)
     if finding.agent is not None:
         yield Sign(Family.REMOVED, (finding.agent,))
-    yield from _booked(finding)
+    yield from _booked(finding, faint=True)
 
 
 def _missing(tracked: Tracked) -> Iterator[Sign]:
@@ -134,13 +134,13 @@ def _moved(tracked: Tracked) -> Iterator[Sign]:
     off = shift_of(finding)
     if off is not None:
         yield Sign(Family.SHIFT, (str(int(off.total_seconds())),), faint=True)
-    yield from _booked(finding)
+    yield from _booked(finding, faint=True)
 
 
-def _booked(finding: Finding) -> Iterator[Sign]:
+def _booked(finding: Finding, *, faint: bool = False) -> Iterator[Sign]:
     scheduler = clue(finding, "scheduler")
     if scheduler is not None:
-        yield Sign(Family.SILENT, ("scheduler", scheduler))
+        yield Sign(Family.SILENT, ("scheduler", scheduler), faint=faint)
 
 
 def _fields(tracked: Tracked) -> Iterator[Sign]:

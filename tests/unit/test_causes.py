@@ -211,6 +211,15 @@ def test_cancels_and_moves_of_the_same_scheduler_are_part_of_its_silence() -> No
     assert causes.of(other) == ""
 
 
+@pytest.mark.parametrize("kind", [Kind.CANCEL_NOT_PROPAGATED, Kind.ORPHAN_IN_CRM, Kind.RESCHEDULE_NOT_PROPAGATED])
+def test_bookings_that_people_cancel_and_move_are_no_missing_ones(kind: Kind) -> None:
+    trace = ordinary(4)
+    for at in trace.working_times(6, trace.began, UNTIL):
+        trace.find(kind, trace.random.choice(trace.people), at, clues=("scheduler:calendly",))
+    assert "silent" not in told(trace)
+    assert "silent" not in told(trace, since=UNTIL - 7 * DAY)
+
+
 # ---- shifts ---------------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +330,13 @@ def test_one_or_two_calendars_of_many_stand_for_themselves(count: int) -> None:
     assert told(trace) == {}
 
 
+def test_a_part_that_is_blind_as_a_whole_says_nothing_of_the_rest_of_its_source() -> None:
+    trace = Trace(1, agents=3, domains=("north.example",))
+    blind(trace, trace.people, UNTIL - HOUR, lambda _: "403 forbidden")
+    assert told(trace)["access"].title == "No calendar of google can be read"
+    assert told(trace, part="north")["access"].title == "No calendar of this part of the job can be read (google)"
+
+
 def test_calendars_that_were_lost_months_apart_are_no_cause() -> None:
     trace = Trace(1)
     for number, agent in enumerate(trace.people[:6]):
@@ -400,12 +416,34 @@ def test_what_went_from_many_calendars_at_once_is_one_cause() -> None:
     assert (cause.count, cause.agents) == (120, 20)
 
 
+def test_what_went_from_many_calendars_on_many_days_is_not_said_to_have_gone_at_once() -> None:
+    trace = Trace(1, period=30 * DAY)
+    for place, agent in enumerate(trace.people[:6]):
+        for number in range(6):
+            trace.find(Kind.CANCEL_NOT_PROPAGATED, agent, UNTIL - (9 - place) * DAY + timedelta(seconds=number))
+    [cause] = found(trace.recorded(), LOOK).told
+    assert cause.title == "36 appointments of 6 agents left the calendar within 5 days"
+    assert cause.since == UNTIL - 9 * DAY
+    assert cause.since_said.startswith("since at least Wed 11 Nov 2026")
+
+
+def test_records_that_several_runs_missed_are_not_said_to_have_gone_at_once() -> None:
+    trace = Trace(1, period=30 * DAY)
+    for place in range(6):
+        for agent in trace.people[:6]:
+            trace.find(Kind.REMOVED_BY_HAND, agent, UNTIL - (9 - place) * DAY)
+    [cause] = found(trace.recorded(has_days=False), LOOK).told
+    assert cause.title == "36 records are gone from the CRM"
+    assert not any("One run" in said for said in cause.evidence)
+
+
 def test_records_that_one_run_missed_are_one_cause() -> None:
     trace = ordinary(2)
     for number in range(30):
         trace.find(Kind.REMOVED_BY_HAND, trace.people[number % 9], UNTIL - 5 * HOUR)
     cause = told(trace)["vanished"]
-    assert cause.title == "30 records went from the CRM at once"
+    assert cause.title == "30 records are gone from the CRM"
+    assert any(said.startswith("One run missed all of them: ") for said in cause.evidence)
     assert cause.since == UNTIL - 5 * HOUR + timedelta(minutes=15)
 
 
@@ -432,7 +470,9 @@ def test_what_something_undoes_twice_is_one_cause() -> None:
     trace = Trace(1)
     for agent in trace.people[:2]:
         trace.find(Kind.FIELD_DRIFT, agent, UNTIL - HOUR, clues=("flapping", "origin:zapier"))
-    assert told(trace)["flapping"].title == "zapier undoes what this job writes"
+    cause = told(trace)["flapping"]
+    assert cause.title == "Something undoes what this job writes"
+    assert "The records were written by zapier, as the CRM says; who undoes it is not known." in cause.evidence
 
 
 def test_a_refused_plan_is_one_cause_of_what_has_no_other() -> None:
