@@ -52,9 +52,14 @@ def report(call: Call, argument: str | None, asked: Asked) -> int:
     named = load_job(call, argument)
     logs.configure(call.common, call.world.clock)
     with reporting.desk(named.job, call.world.environ, clock=call.world.clock) as desk:
-        if asked.files or not asked.send:
-            with reporting.report_of(desk, _wanted(call, named, asked)) as made:
-                _write(call, made, asked)
+        try:
+            if asked.files or not asked.send:
+                with reporting.report_of(desk, _wanted(call, named, asked)) as made:
+                    _write(call, made, asked)
+        except UsageError:
+            if asked.send:  # a file that can't be written keeps nobody from being told
+                _sent(call, named, desk, asked)
+            raise
         return _sent(call, named, desk, asked) if asked.send else 0
 
 

@@ -54,6 +54,11 @@ def test_status_shows_what_each_channel_was_told_last(reconcile: Reconcile) -> N
     assert OPS not in shown
 
 
+def test_a_file_that_cannot_be_written_keeps_nobody_from_being_told(reconcile: Reconcile, box: Postbox) -> None:
+    assert "mail: sent" in reconcile("report", "--send", "--html", "nowhere/report.html", code=2)
+    assert {letter["To"] for letter in box.letters} == {OPS, NORTH}
+
+
 def test_status_shows_first_what_may_not_have_arrived_and_what_is_owed(reconcile: Reconcile, box: Postbox) -> None:
     box.faults["END"] = "drop"
     box.refused = {NORTH}
