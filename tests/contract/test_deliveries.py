@@ -139,14 +139,27 @@ def test_a_young_claim_is_shown_as_under_way(state: State) -> None:
     assert shown(state, NOW + deliveries.STALE) == [("report1", "claimed")]
 
 
-def test_who_comes_back_late_tells_the_truth_of_what_was_sent_and_changes_nothing_by_a_refusal(state: State) -> None:
-    late = NOW + 2 * HOUR
+@pytest.mark.parametrize("late", [NOW + 2 * HOUR, NOW - 2 * HOUR], ids=["late", "clock set back"])
+def test_who_comes_back_late_tells_the_truth_of_what_was_sent_and_changes_nothing_by_a_refusal(
+    state: State, late: datetime
+) -> None:
     for number, answer, status in ((1, SENT, "sent"), (2, REFUSED, "unconfirmed")):
         channel = f"mail{number}"
         taken = claimed(state, wanted(channel=channel))
         claimed(state, wanted(2, channel=channel, after=taken), late)
         deliveries.settle(state, taken, answer, late)
         assert known(state, channel, late)[0].status == status
+
+
+def test_who_comes_back_late_takes_the_claim_of_nobody_after_it_away(state: State) -> None:
+    late = claimed(state, wanted())
+    then = NOW + deliveries.STALE + timedelta(seconds=1)
+    [lost] = known(state, now=then)
+    assert isinstance(deliveries.reclaim(state, lost, then), Delivery)
+    for answer in (REFUSED, LOST, SENT):
+        deliveries.settle(state, late, answer, then)
+    [one] = known(state, now=then)
+    assert (one.status, one.attempts, one.sent_at) == ("claimed", 2, None)
 
 
 def test_what_is_sent_again_is_claimed_too_and_a_refusal_leaves_it_as_it_was(state: State) -> None:
