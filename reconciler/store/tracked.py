@@ -6,7 +6,7 @@ Findings of older versions have fewer words, and are told with those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
@@ -15,19 +15,17 @@ from reconciler.model import Acceptance, Action, Finding, Kind, Outcome, Remedy,
 from reconciler.report.recorded import Fix, Place, Taken, Tracked
 from reconciler.store import codec
 from reconciler.store.database import BATCH, batched
+from reconciler.store.journal import is_done
 from reconciler.store.schema import findings, journal, runs
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Column, Connection, Select
 
     from reconciler.model import Change, Fields, Value
     from reconciler.store.state import State
 
 Period: TypeAlias = tuple[datetime, datetime]
 """From when, exclusive, until when."""
-
-SET_BACK: Final = timedelta(days=1)
-"""How far a clock may be set back during a run, so that a write seems to have been done before it."""
 
 Concerns: TypeAlias = Callable[[str | None], bool]
 """Tells of an agent, or of nobody, whether that is asked for: what is not is never read."""
@@ -155,16 +153,18 @@ def _acceptance(row: Row[Any], now: datetime) -> Acceptance | None:
 
 
 def fixes(connection: Connection, state: State, period: Period, concerns: Concerns = lambda _: True) -> Iterator[Fix]:
-    """Yield the writes that runs of the period did, or learnt the fate of, in the order in which they were meant."""
-    ours = and_(runs.c.job == journal.c.job, runs.c.id == func.coalesce(journal.c.learnt_by, journal.c.run))
-    # Else all that was ever written would be looked through.
-    recent = or_(journal.c.at > codec.epoch(period[0] - SET_BACK), journal.c.learnt_by.is_not(None))
-    in_it = and_(within(runs.c.started_at, period), recent)
-    done = and_(journal.c.job == state.job, journal.c.status == Outcome.DONE, in_it)
-    query = select(journal).join_from(journal, runs, ours).where(done).order_by(journal.c.id)
-    for row in _streamed(connection, query):
-        if concerns(row.agent):
-            yield _fix(row)
+    """Yield the writes that runs of the period learnt the fate of, then those that they did, run by run."""
+    learnt = _done(state, period, journal.c.learnt_by)
+    for query in (learnt, _done(state, period, journal.c.run).where(journal.c.learnt_by.is_(None))):
+        for row in _streamed(connection, query):
+            if concerns(row.agent):
+                yield _fix(row)
+
+
+def _done(state: State, period: Period, by: Column[Any]) -> Select[Any]:
+    """Select what was done, as the runs of the period tell whose ids are in the column `by`."""
+    these = select(runs.c.id).where(runs.c.job == state.job, within(runs.c.started_at, period))
+    return select(journal).where(journal.c.job == state.job, is_done(), by.in_(these)).order_by(by, journal.c.id)
 
 
 def _fix(row: Row[Any]) -> Fix:
