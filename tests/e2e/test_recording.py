@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from alembic.config import Config
 from sqlalchemy import Engine, Table, create_engine, inspect, select, text
 
 import reconciler.store
-from reconciler import linking
+from reconciler import linking, recording
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
 from reconciler.errors import UsageError
-from reconciler.model import Acceptance, Kind
+from reconciler.model import Acceptance, Consent, Kind
 from reconciler.reverting import revert
 from reconciler.setup import Options
 from reconciler.store import accepted, codec
@@ -185,6 +186,17 @@ def test_a_run_keeps_its_result_but_for_what_has_tables_of_its_own(make: Make) -
     whole = result.to_json()
     assert told == {name: whole[name] for name in whole if name not in {"deltas", "findings", "calendars"}}
     assert (row["command"], row["why"]) == ("run", None)
+
+
+def test_no_list_that_is_kept_of_a_run_grows_with_the_brokerage(make: Make) -> None:
+    world = make(limits='create = "0"')
+    world.write(ANN, event("a", AT))
+    result = world.run()
+    [one] = result.violations
+    told = Consent(digest="d", by="kim", covered=0, dropped=("key",) * 999)
+    kept_of_it = recording.summary(replace(result, violations=(one,) * 999, withheld=(one,) * 999, approvals=(told,)))
+    assert len(kept_of_it["violations"]) <= 2 * recording.KEPT
+    assert [len(each["dropped"]) for each in kept_of_it["approvals"]] == [recording.KEPT]
 
 
 def test_a_run_that_ended_with_a_sentence_keeps_it(make: Make) -> None:

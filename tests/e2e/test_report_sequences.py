@@ -176,6 +176,18 @@ def test_a_calendar_that_is_seen_again_is_not_told_as_unseen_because_another_of_
     assert [(one.source) for one in report.unseen] == ["second"]
 
 
+def test_what_nobody_could_look_at_is_not_told_as_settled(make: Make) -> None:
+    world = make(allow=())
+    shows(world, ONE)
+    ran(world)
+    told(world)
+    world.file(ANN).write_text("no calendar")
+    ran(world)
+    report, rows = told(world)
+    assert [row.standing for row in rows if row.event == "a"] == ["held"]
+    assert (day_of(world)["resolved"], "resolved" in figures(report)) == (0, False)
+
+
 def test_a_calendar_that_is_seen_again_is_not_told_as_unseen_because_the_crm_is_not(make: Make) -> None:
     world = make()
     world.file(ANN).write_text("no calendar")
