@@ -224,6 +224,13 @@ def test_coverage_is_said_in_numbers_and_of_a_part_without_those_of_all() -> Non
     assert "in sync" not in report(part="Lakeview").headline
 
 
+def test_a_gap_is_new_once_more_when_nobody_accepts_it_any_longer() -> None:
+    [old] = report(replace(gap(first=EARLIER), settled_at=EARLIER)).unseen
+    [lapsed] = report(replace(gap(first=EARLIER), settled_at=LATELY)).unseen
+    assert (old.is_new, lapsed.is_new) == (False, True)
+    assert old.since == lapsed.since
+
+
 def test_gaps_that_closed_are_counted() -> None:
     assert "2 gaps in what was seen closed again." in report(gap(resolved=LATELY), gap(resolved=UNTIL)).summary
     assert report(gap(resolved=SINCE)).is_quiet, "that was told before"
