@@ -150,6 +150,16 @@ def test_a_report_whose_process_died_counts_as_one_that_may_have_been_sent(make:
         assert [each.status for each in known.told] == ["unconfirmed"]
 
 
+def test_a_report_that_somebody_is_sending_just_now_is_not_one_that_is_owed(make: Make) -> None:
+    world = make()
+    world.run()
+    later(world)
+    write(world, delivery(NOW, status="claimed", claimed_at=int(world.now.timestamp())))
+    world.run()
+    with read(world, channel="ops") as known:
+        assert known.told == ()
+
+
 def test_only_the_urgent_begin_where_an_urgent_one_ended(make: Make) -> None:
     world = make()
     world.run()
