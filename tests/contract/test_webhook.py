@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from reconciler.config.secret import HookUrl, Reference
+from reconciler.errors import ConfigError
 from reconciler.quota import Budget, Quota
 from reconciler.report.answer import Answer, Fate
 from reconciler.report.webhook import DELIVERY, LARGEST, SIGNATURE, TIMESTAMP, Hook, signature
@@ -223,3 +225,10 @@ def test_a_chat_that_asks_for_longer_than_anybody_waits_has_refused_it(box: Chat
 def test_what_is_too_large_is_not_sent(box: Chatbox) -> None:
     assert send(Hook(url=box.url), b"x" * (LARGEST + 1)).fate is Fate.REFUSED
     assert box.told == []
+
+
+@pytest.mark.parametrize("url", ["https://u:p@chat.example/x", "https://u@chat.example/x", "https://chat.example/x#y"])
+def test_an_address_with_a_login_in_it_is_none_and_is_not_shown(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        HookUrl(Reference("report.webhook.url", "env", "HOOK", tmp_path)).reveal({"HOOK": url})
+    assert "chat.example" not in str(raised.value)
