@@ -345,7 +345,7 @@ class _Turn:
             to=self.channel.to,
             subject=report.subject,
             text=render.text(report, sending.own),
-            html=render.mail_page(report, sending.own),
+            html=render.mail_page(report, sending.own, attached=bool(attachments)),
             made_at=report.made_at,
             message_id=number,
             list_name=report.job,

@@ -70,6 +70,7 @@ def told(report: Report) -> dict[str, Any]:
         "quiet": report.is_quiet,
         "coverage": report.coverage,
         "unseen": [_unseen(each) for each in report.unseen],
+        "unseen_more": report.unseen_more or None,
         "refusal": list(report.refusal),
         "causes": [_cause(each) for each in report.causes],
         "figures": {each.name: {"count": each.count, "new": each.new} for each in report.figures},

@@ -106,11 +106,15 @@ def page(report: Report, own: Path | None = None) -> str:
     return laid_out(PAGE, report, own, _inlined)
 
 
-def mail_page(report: Report, own: Path | None = None) -> str:
-    """Return the report as the body of a mail, of at most `MAIL_LIMIT` bytes: the lists get shorter, then the texts."""
+def mail_page(report: Report, own: Path | None = None, *, attached: bool = True) -> str:
+    """Return the report as the body of a mail, of at most `MAIL_LIMIT` bytes: the lists get shorter, then the texts.
+
+    It speaks of the table of all findings where that is `attached`.
+    """
     filled = ""
     for most, widest in _MAIL_SIZES:
-        filled = laid_out(MAIL, report, own, partial(_mailed, most, widest))
+        sizes = {"most": most, "widest": widest, "attached": attached}
+        filled = laid_out(MAIL, report, own, partial(_mailed, sizes))
         if len(filled.encode()) <= MAIL_LIMIT:
             break
     return filled
@@ -123,11 +127,14 @@ MAIL_LIMIT: Final = 90_000
 _MAIL_SIZES: Final = ((8, 300), (5, 200), (3, 120), (1, 80), (0, 40))
 
 
-def _mailed(most: int, widest: int, report: Report, _: Path | None) -> Mapping[str, object]:
-    """Return how long a mail may be, its charts and its colour. The logo stays out: Gmail shows no `data:` image."""
+def _mailed(sizes: Mapping[str, object], report: Report, _: Path | None) -> Mapping[str, object]:
+    """Return what a mail's template is given besides: how long it may be, its charts and its colour.
+
+    The logo stays out: Gmail shows no `data:` image.
+    """
     colour = report.brand.colour if _COLOUR.fullmatch(report.brand.colour) else _PLAIN
     charts = [(trend, cells(trend)) for trend in report.trends[:6]]
-    return {"most": most, "widest": widest, "charts": charts, "brand": colour, "ink_on_brand": ink_on(colour)}
+    return {**sizes, "charts": charts, "brand": colour, "ink_on_brand": ink_on(colour)}
 
 
 _PLAIN: Final = "#1f2933"

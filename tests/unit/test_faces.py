@@ -132,6 +132,17 @@ def compare(name: str, shown: str) -> None:
 # ---- mail -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_mail_speaks_of_a_table_only_where_one_is_attached() -> None:
+    report = long_report(500)
+    assert "in the attached table" in mail_page(report)
+    assert "attached" not in mail_page(report, attached=False)
+
+
+def test_commands_in_a_mail_name_the_job_as_commands_do() -> None:
+    found = mail_page(replace(long_report(500), word="jobs/other/acme.toml", causes=sample_report().causes * 9))
+    assert "reconcile report jobs/other/acme.toml shows them" in found
+
+
 def tree(html: str) -> Any:
     return html5lib.parse(html, treebuilder="etree", namespaceHTMLElements=False)
 
