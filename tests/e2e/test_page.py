@@ -117,7 +117,8 @@ def test_a_report_over_100_000_findings_stays_small_and_says_where_the_rest_is()
 def test_its_commands_call_the_job_what_it_is_called_on_the_command_line() -> None:
     html = page(sample_report(word="jobs/other/acme.toml"))
     assert "reconcile explain 5f2c9a1e52b0 --job jobs/other/acme.toml</code>" in html
-    assert "reconcile report jobs/other/acme.toml --xlsx FILE" in html
+    period = "--since 2026-11-22T12:55:00Z --until 2026-11-23T12:55:00Z"
+    assert f"reconcile report jobs/other/acme.toml {period} --xlsx FILE" in html
 
 
 def test_a_link_that_is_not_https_is_none() -> None:
