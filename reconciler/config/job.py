@@ -3,11 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, StrictBool, TypeAdapter
 
 from reconciler.config.crm import Crm
 from reconciler.config.secret import StateUrl
-from reconciler.config.sections import Budget, Limits, Metrics, Policy, Report, RunSection, WindowSection
+from reconciler.config.sections import (
+    Budget,
+    Limits,
+    Metrics,
+    Policy,
+    Report,
+    Retention,
+    RunSection,
+    WindowSection,
+)
 from reconciler.config.sources import Source
 from reconciler.config.values import Name, Section
 
@@ -27,6 +36,8 @@ class Job(Section):
     budget: dict[str, Budget] = Field(default_factory=dict)
     report: Report = Report()
     metrics: Metrics = Metrics()
+    retention: Retention = Retention()
+    strict_secrets: StrictBool = False
 
     @property
     def base(self) -> Path:
@@ -50,6 +61,8 @@ SECTIONS: Final[dict[str, TypeAdapter[Any]]] = {
     "budget": TypeAdapter(dict[str, Budget]),
     "report": TypeAdapter(Report),
     "metrics": TypeAdapter(Metrics),
+    "retention": TypeAdapter(Retention),
+    "strict_secrets": TypeAdapter(StrictBool),
 }
 """What each top-level key holds, validated one by one: a mistake in one never hides those in another."""
 

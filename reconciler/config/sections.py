@@ -44,10 +44,28 @@ class WindowSection(Section):
 
 
 class RunSection(Section):
-    """`[run]`: when to stop, and how long a whole pull counts."""
+    """`[run]`: when to stop, how long a whole pull counts, and when a calendar is due again.
+
+    A scheduled start waits a part of `jitter` that the job's name fixes, so that many jobs do not start at once.
+    """
 
     deadline: SomeTime | None = None
     freshness: SomeTime = timedelta(hours=24)
+    due: Duration = timedelta()
+    jitter: Duration = timedelta()
+
+
+class Retention(Section):
+    """`[retention]`: how long the state keeps what no run needs any more; `state prune` drops what is older.
+
+    Of a write its `images` go first (what was there before and after), then all of it with `journal`.
+    """
+
+    images: SomeTime = timedelta(days=90)
+    journal: SomeTime = timedelta(days=730)
+    runs: SomeTime = timedelta(days=400)
+    findings: SomeTime = timedelta(days=400)
+    deliveries: SomeTime = timedelta(days=400)
 
 
 def _written(value: object) -> object:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Engine, Table
 
-HEAD = "0004"
+HEAD = "0005"
 """The migration this program's tables stand at."""
 
 BATCH = 500

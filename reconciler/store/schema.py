@@ -39,6 +39,7 @@ jobs = Table(
     Column("read_at", BigInteger),
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("watched_since", BigInteger),  # the end of the first run: what changed before it was no delay of ours
+    Column("pruned_at", BigInteger),  # when what is old was last dropped
 )
 
 runs = Table(
@@ -56,6 +57,7 @@ runs = Table(
     Column("command", Text, nullable=False, server_default="run"),  # run, revert, resolve or link
     Column("why", Text),  # of a run that ended with a sentence: a provider refused the whole program
     Column("result", Text),  # its result as JSON, but for deltas, findings and calendars, which have their own tables
+    Column("slot", BigInteger),  # the scheduled instant it stands for; none for one that a person started
 )
 
 calendars = Table(
@@ -396,4 +398,23 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False, server_default="1"),
     Column("why", Text),
     UniqueConstraint("job", "channel", "kind", "digest"),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("command", Text, primary_key=True),  # its words as the crontab has them, without those that change nothing
+    Column("slot", BigInteger, primary_key=True),
+    Column("began_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),  # never, if it died: then the slot is not served
+    Column("exit_code", Integer),
+)
+
+suppressed = Table(
+    "suppressed",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("mark", LargeBinary, primary_key=True),  # keyed digest of the address of who asked to be forgotten
+    Column("at", BigInteger, nullable=False),
 )

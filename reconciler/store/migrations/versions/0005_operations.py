@@ -1,0 +1,32 @@
+"""Which slots of a schedule were served, who is not to be kept, and when what is old was last dropped."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the tables `slots` and `suppressed`, and columns to `jobs` and `runs`."""
+    op.add_column("jobs", sa.Column("pruned_at", sa.BigInteger(), nullable=True))
+    op.add_column("runs", sa.Column("slot", sa.BigInteger(), nullable=True))
+    op.create_table(
+        "slots",
+        sa.Column("job", sa.Integer(), nullable=False),
+        sa.Column("command", sa.Text(), nullable=False),
+        sa.Column("slot", sa.BigInteger(), nullable=False),
+        sa.Column("began_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("job", "command", "slot"),
+    )
+    op.create_table(
+        "suppressed",
+        sa.Column("job", sa.Integer(), nullable=False),
+        sa.Column("mark", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("job", "mark"),
+    )
