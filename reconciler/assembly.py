@@ -87,6 +87,7 @@ def assemble(
             reader=reader,
             writers=None if dry_run else _writers_of(environ, people, quotas, clock, reader.identity),
             clock=clock,
+            quotas=quotas.made,
         )
         opened.pop_all()  # from here on the setup closes what is open
     return setup

@@ -15,6 +15,7 @@ from reconciler.groups import blind
 from reconciler.judgement import Judgement
 from reconciler.model import Plan
 from reconciler.observe import Reading
+from reconciler.phases import Phase
 from reconciler.session import finished, session
 from reconciler.setup import Options, Setup
 from reconciler.snapshot import observe_crm, unreachable
@@ -38,12 +39,16 @@ def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = l
     with session(setup, options.command) as this, ExitStack() as stack:
         consent.standing(setup, options, this)
         setup = stack.enter_context(_apart(setup, options, this))
-        shape = look_at_crm(setup, options, this)
-        _observe_calendars(setup, options, this, shape, progress)
-        found = compared(setup, options, this, shape) if shape and this.is_judged else None
+        with setup.phases.of(Phase.CRM):
+            shape = look_at_crm(setup, options, this)
+        with setup.phases.of(Phase.CALENDARS):
+            _observe_calendars(setup, options, this, shape, progress)
+        with setup.phases.of(Phase.COMPARE):
+            found = compared(setup, options, this, shape) if shape and this.is_judged else None
         if found is None or shape is None:
             return finished(setup, this, nothing_planned(setup, this))
-        judged, applied = execute(setup, options, this, shape, found.proposals, populations(this, found))
+        with setup.phases.of(Phase.APPLY):
+            judged, applied = execute(setup, options, this, shape, found.proposals, populations(this, found))
         return finished(setup, this, came_to(setup, this, found, judged, applied))
 
 

@@ -17,6 +17,7 @@ from reconciler.hands import Hands
 from reconciler.judgement import Unknown
 from reconciler.model import Window, rfc3339
 from reconciler.observe import Observed
+from reconciler.phases import Phase
 from reconciler.recording import Looked
 from reconciler.recovery import recover
 from reconciler.snapshot import unreachable
@@ -132,7 +133,7 @@ def finished(setup: Setup, this: Session, result: Result) -> Result:
     if not (result.events.adds_up and result.records.adds_up):
         raise AssertionError(f"the counts do not add up: {result.events} {result.records}")
     keys = [finding.key for finding in result.findings]
-    with setup.state.begin() as connection:
+    with setup.phases.of(Phase.RECORD), setup.state.begin() as connection:
         before = ledger.sightings(connection, setup.state, keys)
         if not setup.is_dry:
             _remember(connection, setup, this, result, before)

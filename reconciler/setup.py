@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
@@ -13,6 +14,7 @@ from reconciler import normalise
 from reconciler.judgement import Rulings
 from reconciler.model import Window
 from reconciler.normalise import Terms
+from reconciler.phases import Phases
 from reconciler.sources import claims
 from reconciler.store.state import State
 
@@ -51,7 +53,8 @@ class Writers:
 class Setup:
     """What a run works with, made by `assembly.assemble`. A dry run's `writers` is None: nothing in it could write.
 
-    `stop` tells whether somebody asked this process to end: the delta in hand is finished, the rest deferred.
+    `stop` tells whether somebody asked this process to end: the delta in hand is finished, the rest deferred. `quotas`
+    are the budgets that are spent, by project; `phases` takes the time of each part of the run.
     """
 
     job: Job
@@ -62,6 +65,8 @@ class Setup:
     writers: Writers | None
     clock: Callable[[], datetime]
     stop: Callable[[], bool] = lambda: False
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    phases: Phases = field(default_factory=lambda: Phases(time.monotonic))
 
     @property
     def is_dry(self) -> bool:

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from reconciler.quota.budget import PUBLISHED, Budget, Scope, budget_for
 from reconciler.quota.gate import Gate, Hold
 from reconciler.quota.purse import Purse, Tab
-from reconciler.sources.answers import PostponedError, ProviderError, RetryableError, ThrottledError
+from reconciler.sources.answers import (
+    NO_ANSWER,
+    SERVED,
+    PostponedError,
+    ProviderError,
+    RetryableError,
+    ThrottledError,
+    kind_of,
+)
 from reconciler.store.quota import Draw, ledger_of, resting
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ class Quota:
 
     `provider` names the project in the ledger, its kind first (`google`); `engine` is the state database it is shared
     through, None for a budget of this process alone. `attempts` counts by scope what was sent, `throttled` what of it
-    was refused for haste.
+    was refused for haste, `answers` what came back, by scope and class (`sources.answers.kind_of`).
     """
 
     def __init__(
@@ -70,6 +78,8 @@ class Quota:
         self.budget = budget
         self.attempts: Counter[Scope] = Counter()
         self.throttled = 0
+        self.answers: Counter[tuple[Scope, str]] = Counter()
+        self.provider = provider
         kind = provider.partition(":")[0]
         self._name = CRMS.get(kind, kind.capitalize())
         self._clock, self._sleep, self._rng = clock, sleep, rng
@@ -110,7 +120,7 @@ class Quota:
             probe = self._admit(agent, scope, patience)
             number += 1
             try:
-                answer = attempt()
+                answer = self._heard(attempt, scope)
             except RetryableError as error:
                 pause = max(0.0, error.after or 0.0) + self._jitter(number)
                 self._note(error, agent, scope, pause=pause, probe=probe)
@@ -224,6 +234,21 @@ class Quota:
         if seconds > min(left, TOO_LONG):
             raise PostponedError(hold.why if math.isinf(seconds) else f"{hold.why} for another {math.ceil(seconds)} s")
         self._sleep(seconds)
+
+    def _heard(self, attempt: Callable[[], T], scope: Scope) -> T:
+        """Make one attempt, and count what came back."""
+        kind = NO_ANSWER
+        try:
+            answer = attempt()
+            kind = SERVED
+        except Exception as error:
+            kind = kind_of(error)
+            raise
+        else:
+            return answer
+        finally:
+            with self._lock:
+                self.answers[scope, kind] += 1
 
     # ---- after an attempt -------------------------------------------------------------------------------------------
 

@@ -6,8 +6,18 @@ client details. Whether trying again makes sense is fixed by the class; only `qu
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
+
+from reconciler.errors import AccessError
+
+SERVED: Final = "2xx"
+THROTTLED: Final = "429"
+NO_ANSWER: Final = "none"
+_STATUS: Final = re.compile(r"\b(?:answered|HTTP) ([1-5])\d\d\b", re.ASCII)
+_LOOKED_AT: Final = 200  # characters of a clause
 
 
 class Level(StrEnum):
@@ -94,3 +104,17 @@ class RejectedError(ProviderError):
 
 class PostponedError(Exception):
     """The request was not sent: a budget is used up, a circuit is open, or the deadline is near. Says why, a clause."""
+
+
+def kind_of(error: Exception) -> str:
+    """Return the class of answer that an error stands for: `2xx`, `3xx`, `4xx`, `429`, `5xx`, or `none` for no answer.
+
+    The clause of each names the status it came with, where there was one. Whatever its status was, what asks for less
+    haste is `429`: Google says so with 403, too.
+    """
+    if isinstance(error, ThrottledError):
+        return THROTTLED
+    if found := _STATUS.search(str(error)[:_LOOKED_AT]):
+        return f"{found[1]}xx"
+    is_refusal = isinstance(error, ProviderError | AccessError) and not isinstance(error, RetryableError)
+    return "4xx" if is_refusal else NO_ANSWER

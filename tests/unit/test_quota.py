@@ -727,3 +727,23 @@ def test_the_clock_is_of_the_epoch_and_never_goes_back() -> None:
     read = [steady() for _ in range(100)]
     assert read == sorted(read)
     assert read[0] > NOW - 10 * 365 * DAY
+
+
+# ---- what came back -------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_counted_by_scope_and_class(clock: Clock, wire: Wire) -> None:
+    ours = quota(clock)
+    wire.answers = [throttled(), TransientError("answered 503"), TransientError("hung up")]
+    ours.call(wire, agent=ANN)
+    wire.answers = [DeniedError("answered 403 forbidden")]
+    with pytest.raises(DeniedError):
+        ours.call(wire, agent=ANN, scope=Scope.WRITE)
+    assert ours.answers == {
+        (Scope.READ, "429"): 1,
+        (Scope.READ, "5xx"): 1,
+        (Scope.READ, "none"): 1,
+        (Scope.READ, "2xx"): 1,
+        (Scope.WRITE, "4xx"): 1,
+    }
+    assert sum(ours.answers.values()) == sum(ours.attempts.values())
