@@ -40,6 +40,8 @@ jobs = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("watched_since", BigInteger),  # the end of the first run: what changed before it was no delay of ours
     Column("pruned_at", BigInteger),  # when what is old was last dropped
+    Column("attempted_at", BigInteger),  # when a run was last started, and how that ended: also where none came of it
+    Column("attempt_code", Integer),
 )
 
 runs = Table(
@@ -58,6 +60,7 @@ runs = Table(
     Column("why", Text),  # of a run that ended with a sentence: a provider refused the whole program
     Column("result", Text),  # its result as JSON, but for deltas, findings and calendars, which have their own tables
     Column("slot", BigInteger),  # the scheduled instant it stands for; none for one that a person started
+    Column("figures", Text),  # what only its process knew: seconds by phase, answers by class; and coverage by source
 )
 
 calendars = Table(
@@ -79,6 +82,7 @@ calendars = Table(
     Column("pending", Text),  # ids that are still to be looked up
     Column("heard_at", BigInteger),  # when the latest booking was made that reached the CRM without us
     Column("released_at", BigInteger),  # since when the job file may leave it out, links and all
+    Column("named", Boolean, nullable=False, server_default=true()),  # whether the last run was meant to look at it
     UniqueConstraint("job", "source", "agent", "name"),
 )
 
@@ -409,6 +413,15 @@ slots = Table(
     Column("began_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),  # never, if it died: then the slot is not served
     Column("exit_code", Integer),
+)
+
+totals = Table(
+    "totals",
+    metadata,
+    Column("job", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("labels", Text, primary_key=True),  # a JSON list: kinds, severities, names of sources; never a person
+    Column("value", BigInteger, nullable=False),  # only ever grows, whatever is pruned
 )
 
 suppressed = Table(

@@ -1,4 +1,4 @@
-"""Which slots of a schedule were served, who is not to be kept, and when what is old was last dropped."""
+"""Which slots were served, who is not to be kept, when what is old was dropped, and what is measured over years."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,9 +10,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the tables `slots` and `suppressed`, and columns to `jobs` and `runs`."""
+    """Add the tables `slots`, `totals` and `suppressed`, and columns to `jobs`, `runs` and `calendars`."""
     op.add_column("jobs", sa.Column("pruned_at", sa.BigInteger(), nullable=True))
+    op.add_column("jobs", sa.Column("attempted_at", sa.BigInteger(), nullable=True))
+    op.add_column("jobs", sa.Column("attempt_code", sa.Integer(), nullable=True))
     op.add_column("runs", sa.Column("slot", sa.BigInteger(), nullable=True))
+    op.add_column("runs", sa.Column("figures", sa.Text(), nullable=True))
+    op.add_column("calendars", sa.Column("named", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.create_table(
         "slots",
         sa.Column("job", sa.Integer(), nullable=False),
@@ -22,6 +26,14 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("exit_code", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("job", "command", "slot"),
+    )
+    op.create_table(
+        "totals",
+        sa.Column("job", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("labels", sa.Text(), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("job", "name", "labels"),
     )
     op.create_table(
         "suppressed",
