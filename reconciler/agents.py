@@ -92,7 +92,7 @@ def directory(job: Job, environ: Mapping[str, str] | None, query: Query | None =
     problems: list[Problem] = []
     entries: list[Entry] = []
     for label, source in zip(labels, job.sources, strict=True):
-        reader = _Reader(label, source, job.base, environ)
+        reader = _Reader(label, source, job, environ)
         entries += reader.entries(query)
         problems += reader.problems
     agents = _merged(entries, problems)
@@ -114,10 +114,11 @@ def names_of(agent: Agent) -> tuple[str, ...]:
 class _Reader:
     """The agents of one source: its rows read and understood, and what is wrong with them."""
 
-    def __init__(self, label: str, source: Source, base: Path, environ: Mapping[str, str] | None) -> None:
+    def __init__(self, label: str, source: Source, job: Job, environ: Mapping[str, str] | None) -> None:
         self.label = label
         self.source = source
-        self.base = base
+        self.base = job.base
+        self.strict = job.strict_secrets
         self.environ = environ
         self.problems: list[Problem] = []
 
@@ -185,7 +186,7 @@ class _Reader:
     def _place(self, text: str) -> Place:
         if self.source.kind != "ics":
             return Place(visible(text) if text else PRIMARY, "")
-        reference = Reference.parse(text, f"{self.label}.agents, calendar {text}", self.base)
+        reference = Reference.parse(text, f"{self.label}.agents, calendar {text}", self.base, strict=self.strict)
         if not text:
             raise WrongError("is required: where is this agent's calendar?", "a path, an https address or env:NAME")
         if reference or "://" in text or text.lower().startswith("webcal"):

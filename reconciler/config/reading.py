@@ -21,7 +21,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Job:
     """Read the job file at `path`; raise ConfigError with all its problems."""
     place = path.absolute()
     table = _table(path)
-    reading = _Reading(base=place.parent, environ=environ)
+    strict = table.get("strict_secrets") is True
+    reading = _Reading(base=place.parent, environ=environ, strict=strict)
     sections = reading.sections(table)
     problems = [*reading.problems, *contradictions(sections, reading.labels)]
     if problems:
@@ -32,8 +33,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Job:
 class _Reading:
     """One reading of one job file: the sections that hold up, and the problems of those that don't."""
 
-    def __init__(self, base: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, base: Path, environ: Mapping[str, str], *, strict: bool) -> None:
         self.base = base
+        self.strict = strict
         self.context = {"base": base, "environ": environ}
         self.problems: list[Problem] = []
         self.labels: list[str] = []
@@ -58,7 +60,7 @@ class _Reading:
 
     def _valid(self, key: str, shape: TypeAdapter[Any], models: tuple[type[BaseModel], ...], value: object) -> object:
         try:
-            return shape.validate_python(marked(value, key, self.base), context=self.context)
+            return shape.validate_python(marked(value, key, self.base, strict=self.strict), context=self.context)
         except ValidationError as error:
             self.problems += translated(error, key, models)
             return None

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import core_schema
 
+from reconciler.config import custody
 from reconciler.config.hosts import is_loopback, require_tls, split
 from reconciler.config.values import WrongError, base_of
 from reconciler.errors import ConfigError, Problem
@@ -28,18 +29,27 @@ STATE_DIALECTS: Final = frozenset({"sqlite", "postgresql"})
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where a value is kept, and which `key` of the job file says so. Relative files are relative to `base`."""
+    """Where a value is kept, and which `key` of the job file says so. Relative files are relative to `base`.
+
+    `strict` says that a file which others can read, or put another one in the place of, is not read.
+    """
 
     key: str
     scheme: str
     name: str
     base: Path
+    strict: bool = False
 
     @classmethod
-    def parse(cls, value: str, key: str, base: Path) -> Self | None:
+    def parse(cls, value: str, key: str, base: Path, *, strict: bool = False) -> Self | None:
         """Read `env:NAME` or `file:PATH`; anything else is no reference."""
         scheme, colon, rest = value.partition(":")
-        return cls(key, scheme, rest, base) if colon and scheme in {"env", "file"} else None
+        return cls(key, scheme, rest, base, strict) if colon and scheme in {"env", "file"} else None
+
+    @property
+    def path(self) -> Path | None:
+        """Return the file that is named, if it is one."""
+        return self.base / self.name if self.scheme == "file" else None
 
     def check(self) -> Self:
         """Refuse a name that can't be one, without showing it: it may be the secret itself."""
@@ -62,6 +72,8 @@ class Reference:
 
     def _file(self) -> str:
         path = self.base / self.name
+        if self.strict and (exposed := custody.of_secret(path)):
+            raise self.problem(f"the file {self.name} {exposed.what} (strict_secrets)", exposed.hint)
         try:
             with path.open("rb") as file:
                 value = file.read(SIZE_LIMIT + 1).decode("utf-8-sig").strip()
@@ -288,15 +300,16 @@ def dialect_of(url: str) -> str:
     return {"postgres": "postgresql"}.get(match[1], match[1]) if match else ""
 
 
-def marked(table: object, key: str, base: Path) -> object:
+def marked(table: object, key: str, base: Path, *, strict: bool = False) -> object:
     """Return a job file's content with every `env:NAME` and `file:PATH` replaced by a reference that knows its key."""
     match table:
         case dict():
-            return {name: marked(value, f"{key}.{name}" if key else name, base) for name, value in table.items()}
+            keys = {name: f"{key}.{name}" if key else name for name in table}
+            return {name: marked(value, keys[name], base, strict=strict) for name, value in table.items()}
         case list():
-            return [marked(value, f"{key}[{n}]", base) for n, value in enumerate(table, 1)]
+            return [marked(value, f"{key}[{n}]", base, strict=strict) for n, value in enumerate(table, 1)]
         case str():
-            return Reference.parse(table, key, base) or table
+            return Reference.parse(table, key, base, strict=strict) or table
         case _:
             return table
 
