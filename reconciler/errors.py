@@ -72,6 +72,12 @@ class LockedError(ReconcilerError):
         super().__init__(sentence)
 
 
+class ServedError(ReconcilerError):
+    """What a schedule asks for was done already, by another start for the same slot: nothing is left to do."""
+
+    exit_code = 0
+
+
 class CrmUnreachableError(ReconcilerError):
     """The CRM could not be read whole: nothing can be planned, calendars may still be pulled."""
 

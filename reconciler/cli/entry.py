@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ def call(words: Sequence[str], world: World) -> int:
     verbose = bool({"-v", "--verbose"} & set(words))
     try:
         program = typer.main.get_command(commands.app)
+        world = replace(world, words=tuple(words))
         return _ended(program.main(arranged(words, commands.NAMES), "reconcile", standalone_mode=False, obj=world))
     except ReconcilerError as error:
         screen.say(sentence(error))

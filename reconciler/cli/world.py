@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,11 +26,16 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Environment, working folder and clock; the clock gives aware UTC in whole seconds."""
+    """Environment, working folder and clock; the clock gives aware UTC in whole seconds.
+
+    `words` are those of the command line as it was typed; `sleep` is how a scheduled start waits.
+    """
 
     environ: Mapping[str, str]
     cwd: Path
     clock: Callable[[], datetime]
+    words: tuple[str, ...] = ()
+    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -410,6 +410,7 @@ slots = Table(
     Column("job", Integer, primary_key=True),
     Column("command", Text, primary_key=True),  # its words as the crontab has them, without those that change nothing
     Column("slot", BigInteger, primary_key=True),
+    Column("run", Text),  # that serves it, where the command is one that runs
     Column("began_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),  # never, if it died: then the slot is not served
     Column("exit_code", Integer),

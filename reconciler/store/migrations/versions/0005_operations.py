@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("job", sa.Integer(), nullable=False),
         sa.Column("command", sa.Text(), nullable=False),
         sa.Column("slot", sa.BigInteger(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=True),
         sa.Column("began_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
         sa.Column("exit_code", sa.Integer(), nullable=True),

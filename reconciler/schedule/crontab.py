@@ -1,16 +1,11 @@
-"""Read a crontab: which of its lines run `reconcile`, on which job, and at which slots; what cron would refuse is said.
-
-Nothing here asks for the time or runs anything. Slots are looked at over a bounded stretch from an instant that the
-caller names.
-"""
+"""Read a crontab: which of its lines call `reconcile`, when and with which words; what cron would refuse is said."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Final
@@ -21,16 +16,9 @@ from reconciler.text import line as inert
 
 VARIABLE: Final = "RECONCILE_CRONTAB"
 NAME: Final = "crontab"
-STRETCH: Final = timedelta(days=8)
-"""How far slots are looked at: a week, and the day that closes it."""
-SLOT_LIMIT: Final = 3_000
-"""Slots of one line that are looked at: two days of one a minute, all of the stretch for one every five minutes."""
 
-_FEWEST: Final = 2
-"""Slots that show how far apart they are, however rare they are."""
 _SIZE_LIMIT: Final = 1_000_000
 _PROBLEM_LIMIT: Final = 20
-_DAY: Final = timedelta(days=1)
 _FIELDS: Final = 5
 _NICKNAMES: Final = {
     "@hourly": "0 * * * *",
@@ -46,11 +34,6 @@ _FIELD: Final = re.compile(r"(?:\d{1,2}|[a-z]{3}|[*,/-]){1,200}", re.ASCII | re.
 """What cron itself reads; croniter alone would also take `L`, `#` and random slots."""
 _PERCENT: Final = re.compile(r"(?<!\\)%")
 _REDIRECTION: Final = re.compile(r"(?<!\S)\d?[<>]{1,2}(?:&\d|\s*[^\s;&|]+)")
-_READING: Final = frozenset({"run", "pull"})
-_VALUED: Final = frozenset(
-    {"--format", "--only", "--approve", "--shard", "--run", "--since", "--until", "--html", "--csv", "--xlsx", "--json"}
-)
-"""Options that take the next word along; `--job` does too, and that word is the job."""
 _NO_PROGRAM: Final = frozenset({"cd", "test", "["})
 """Words after which `reconcile` is a folder or a file."""
 
@@ -75,15 +58,6 @@ class Crontab:
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """How often something runs: the most slots in any 24 hours, the shortest and the longest wait between two."""
-
-    per_day: int
-    shortest: timedelta
-    longest: timedelta
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------
@@ -213,90 +187,3 @@ def _call(part: list[str]) -> Iterator[tuple[tuple[str, ...], str | None]]:
 
 def _is_program(word: str, before: str) -> bool:
     return PurePath(word).name == "reconcile" or (word == "reconciler" and before == "-m")
-
-
-# ---- which job ------------------------------------------------------------------------------------------------------
-
-
-def reads(entry: Entry, job: Path, commands: Collection[str]) -> bool:
-    """Tell whether a call reads all calendars of the job in the file `job`. A word that is no command is a job."""
-    words, named = _plain(entry.words)
-    verb = words.pop(0) if words and words[0] in commands else "run"
-    if verb not in _READING or "--only" in entry.words:
-        return False
-    word = named or (words[0] if words else entry.job)
-    return _means(word, job) if word else _is_only(job)
-
-
-def _plain(words: Iterable[str]) -> tuple[list[str], str | None]:
-    """Return the words that are no options, and what `--job` says."""
-    plain: list[str] = []
-    job: str | None = None
-    waiting = iter(words)
-    for word in waiting:
-        if word == "--job":
-            job = next(waiting, None)
-        elif word.startswith("--job="):
-            job = word.partition("=")[2]
-        elif word in _VALUED:
-            next(waiting, None)
-        elif not word.startswith("-"):
-            plain.append(word)
-    return plain, job
-
-
-def _means(word: str, job: Path) -> bool:
-    """Tell whether a path or name means the file `job`. Where cron stands is not known, so the end of it counts."""
-    said = PurePath(word)
-    if said.suffix != ".toml":
-        said = said.with_name(f"{said.name}.toml") if said.name else said
-    if ".." in said.parts:
-        said = PurePath(said.name)
-    return job.is_absolute() and job.parts[-len(said.parts) :] == said.parts
-
-
-def _is_only(job: Path) -> bool:
-    return [path.name for path in job.parent.glob("*.toml")] == [job.name]
-
-
-# ---- slots ----------------------------------------------------------------------------------------------------------
-
-
-def slots(entries: Iterable[Entry], since: datetime, zone: ZoneInfo) -> list[datetime]:
-    """Return the slots of all `entries` from `since` on, each once, in UTC; `zone` is the machine's own.
-
-    They reach as far as those of the line with the shortest reach: up to there all are known.
-    """
-    known = [found for entry in entries if (found := _slots(entry, since, zone))]
-    if not known:
-        return []
-    reach = min(found[-1] for found in known)
-    return sorted({slot for found in known for slot in found if slot <= reach})
-
-
-def _slots(entry: Entry, since: datetime, zone: ZoneInfo) -> list[datetime]:
-    """Return the slots of one line up to the first after the stretch, two at least."""
-    from croniter import CroniterBadDateError, croniter
-
-    start = since.astimezone(ZoneInfo(entry.zone) if entry.zone else zone)
-    coming = croniter(entry.expression, start - timedelta(seconds=1), max_years_between_matches=5)
-    found: list[datetime] = []
-    try:
-        while len(found) < _FEWEST or (len(found) < SLOT_LIMIT and found[-1] < since + STRETCH):
-            found.append(coming.get_next(datetime).astimezone(UTC))
-    except CroniterBadDateError:
-        pass  # 31 February
-    return found
-
-
-def rhythm(found: list[datetime]) -> Rhythm | None:
-    """Return how often these slots come; None for fewer than two, which have no rhythm."""
-    gaps = [after - before for before, after in pairwise(found)]
-    if not gaps:
-        return None
-    first = most = 0
-    for last, slot in enumerate(found):
-        while slot - found[first] >= _DAY:
-            first += 1
-        most = max(most, last - first + 1)
-    return Rhythm(most, min(gaps), max(gaps))
