@@ -5,15 +5,18 @@ All of it in the transaction that ends the run. A report reads the state alone: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from reconciler import rollup, text
+from reconciler import figures, rollup, text
+from reconciler.figures import Figures
 from reconciler.model import Outcome, Remedy
+from reconciler.quota import CRMS
 from reconciler.selecting import NOT_ASKED
-from reconciler.store import days, journal, ledger, state
+from reconciler.store import days, journal, ledger, state, totals
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,11 +39,14 @@ SENTENCE: Final = 1000
 class Looked:
     """What a run looked at: the calendars it was to read, whose each is and whether it was observed.
 
+    `sources` are those calendars again, by the name of their source; `named` the numbers of all that the job names.
     `could_find` says of what was open, by its key and agent, whether it could have found it; `compared`, whether both
     sides were compared at all.
     """
 
     asked: Sequence[tuple[str, bool]]
+    sources: Sequence[tuple[str, bool]]
+    named: frozenset[int]
     could_find: Callable[[str, str | None], bool]
     compared: bool
 
@@ -65,19 +71,34 @@ def record(
         looked.could_find,
         taken=map(_as_planned, result.deltas),
     )
-    _add_to_day(connection, setup, began, _came(connection, setup, result, saved, looked))
+    fixed = journal.done_since_last(connection, setup.state)
+    _add_to_day(connection, setup, began, _came(connection, setup, result, saved, looked, fixed))
     if looked.compared:
         state.watch_from(connection, setup.state, setup.clock())
-    how = state.Ended(result.status, result.exit_code, result.digest, result.counts, result=summary(result))
+    if looked.named:
+        state.name_calendars(connection, setup.state, looked.named)
+    how = state.Ended(
+        result.status,
+        result.exit_code,
+        result.digest,
+        result.counts,
+        result=summary(result),
+        compared=looked.compared,
+        figures=_figures(setup, result, looked),
+    )
+    totals.add(connection, setup.state, {"fixed": _by_kind(fixed), **_findings(result, saved)})
     state.end_run(connection, setup.state, name, setup.clock(), how)
 
 
 def record_end(connection: Connection, setup: Setup, run: tuple[str, datetime], error: ReconcilerError) -> None:
     """Write down that a run ended with a sentence, as where a provider refuses this whole program: it did not die."""
     name, began = run
-    _add_to_day(connection, setup, began, _nothing_seen(journal.done_since_last(connection, setup.state)))
+    fixed = journal.done_since_last(connection, setup.state)
+    _add_to_day(connection, setup, began, _nothing_seen(_by_agent(fixed)))
     why = text.line(str(error), SENTENCE)
-    how = state.Ended("refused", error.exit_code, "", {}, why=why)
+    measured = Figures(phases=setup.phases.seconds, attempts=attempts(setup))
+    how = state.Ended("refused", error.exit_code, "", {}, why=why, figures=measured)
+    totals.add(connection, setup.state, {"fixed": _by_kind(fixed)})
     state.end_run(connection, setup.state, name, setup.clock(), how)
 
 
@@ -114,15 +135,67 @@ def summary(result: Result) -> dict[str, Any]:
     return {name: value for name, value in told.to_json().items() if name not in {"deltas", "findings", "calendars"}}
 
 
+# ---- what is measured -----------------------------------------------------------------------------------------------
+
+
+def attempts(setup: Setup) -> Counter[tuple[str, ...]]:
+    """Count what was sent so far, by provider, project, scope and class of answer."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for quota in list(setup.quotas.values()):
+        provider, _, project = quota.provider.partition(":")
+        whose = (provider, "" if provider in CRMS else project)  # a CRM's is its address
+        found.update({(*whose, scope.value, kind): number for (scope, kind), number in quota.counted().items()})
+    return found
+
+
+def count_attempts(connection: Connection, setup: Setup) -> None:
+    """Add what this process sent to the totals, where it is no run that is recorded."""
+    totals.add(connection, setup.state, {"attempts": attempts(setup)})
+
+
+def _figures(setup: Setup, result: Result, looked: Looked) -> Figures:
+    providers = {source.name: source.kind for source in setup.job.sources}
+    return Figures(
+        phases=setup.phases.seconds,
+        attempts=attempts(setup),
+        looked=figures.looked(looked.sources, providers),
+        deltas=figures.deltas(result.deltas),
+    )
+
+
+def _findings(result: Result, saved: Saved) -> totals.Totals:
+    resolved: Counter[tuple[str, ...]] = Counter()
+    for (_, kind, severity), count in saved.resolved.items():
+        resolved[kind, severity] += count
+    return {"found": figures.found(result.findings, saved.settled), "resolved": resolved}
+
+
+def _by_kind(fixed: Mapping[tuple[str | None, str | None], int]) -> Counter[tuple[str, ...]]:
+    found: Counter[tuple[str, ...]] = Counter()
+    for (_, kind), count in fixed.items():
+        found[(kind or "",)] += count
+    return found
+
+
 # ---- the day --------------------------------------------------------------------------------------------------------
 
 
-def _came(connection: Connection, setup: Setup, result: Result, saved: Saved, looked: Looked) -> rollup.Came:
+def _by_agent(counted: Mapping[Any, int]) -> Counter[str | None]:
+    """Count by agent alone what was counted by agent and more."""
+    found: Counter[str | None] = Counter()
+    for (agent, *_), count in counted.items():
+        found[agent] += count
+    return found
+
+
+def _came(
+    connection: Connection, setup: Setup, result: Result, saved: Saved, looked: Looked, fixed: Mapping[Any, int]
+) -> rollup.Came:
     return rollup.Came(
         findings=result.findings,
         settled=saved.settled,
-        resolved=saved.resolved,
-        fixed=journal.done_since_last(connection, setup.state),
+        resolved=_by_agent(saved.resolved),
+        fixed=_by_agent(fixed),
         asked=looked.asked,
         watched_since=state.watched_since(connection, setup.state),
         is_refused=result.status == "refused",

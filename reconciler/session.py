@@ -15,7 +15,7 @@ from reconciler.errors import CrmUnreachableError, LockedError, ReconcilerError,
 from reconciler.groups import gap_key
 from reconciler.hands import Hands
 from reconciler.judgement import Unknown
-from reconciler.model import Window, rfc3339
+from reconciler.model import AgentState, Window, rfc3339
 from reconciler.observe import Observed
 from reconciler.phases import Phase
 from reconciler.recording import Looked
@@ -26,6 +26,7 @@ from reconciler.store.database import run_lock
 from reconciler.store.state import State
 
 if TYPE_CHECKING:
+    from reconciler.model import Calendar
     from reconciler.result import Result
     from reconciler.setup import Setup
     from reconciler.store.database import Connection
@@ -144,6 +145,10 @@ def _since(keys: Iterable[str], before: Mapping[str, Sighting], now: datetime) -
     return {key: (before[key].first_seen, before[key].times + 1) if key in before else (now, 1) for key in keys}
 
 
+def _is_meant(calendar: Calendar) -> bool:
+    return calendar.agent.state is not AgentState.LEFT
+
+
 def _remember(
     connection: Connection, setup: Setup, this: Session, result: Result, before: Mapping[str, Sighting]
 ) -> None:
@@ -151,6 +156,8 @@ def _remember(
     seen = {gap_key(each.watched.calendar) for each in this.observed if each.mode is not None}
     looked = Looked(
         asked=[(each.watched.calendar.agent.email, each.mode is not None) for each in this.observed if each.asked],
+        sources=[(each.watched.calendar.source, each.mode is not None) for each in this.observed if each.asked],
+        named=frozenset(each.watched.id for each in this.observed if _is_meant(each.watched.calendar)),
         could_find=lambda key, agent: key in seen or (could_tell and agent not in blind),
         compared=could_tell,
     )

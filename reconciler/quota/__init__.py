@@ -101,6 +101,11 @@ class Quota:
         """Return how many reads a day the budgets allow, day after day: what a schedule may promise."""
         return self.budget.permits_per_day()
 
+    def counted(self) -> dict[tuple[Scope, str], int]:
+        """Return what came back so far, whoever is sending meanwhile."""
+        with self._lock:
+            return dict(self.answers)
+
     def call(
         self,
         attempt: Callable[[], T],

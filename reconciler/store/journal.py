@@ -267,8 +267,8 @@ def _written(connection: Connection, state: State, since: datetime, mine: Column
     return {row.id: Wrote(Side(row.side), row.key, row.crm_id, bytes(row.content)) for row in connection.execute(query)}
 
 
-def done_since_last(connection: Connection, state: State) -> dict[str | None, int]:
-    """Count by agent what was written since the last run that ended: by this one, and by those that died before it.
+def done_since_last(connection: Connection, state: State) -> dict[tuple[str | None, str | None], int]:
+    """Count by agent and kind what was written since the last run that ended: by this one, and by those that died.
 
     What this one learnt of a write that an earlier run was not sure of is among it.
     """
@@ -276,11 +276,12 @@ def done_since_last(connection: Connection, state: State) -> dict[str | None, in
     ended = select(func.max(runs.c.epoch)).where(*mine, runs.c.finished_at.is_not(None)).scalar_subquery()
     since = select(runs.c.id).where(*mine, runs.c.epoch > func.coalesce(ended, 0))
     done = and_(journal.c.job == state.job, is_done())
-    found: Counter[str | None] = Counter()
+    found: Counter[tuple[str | None, str | None]] = Counter()
     # Two questions, of which each has its index: of both at once a database looks through all that was ever done.
     for ours in (and_(journal.c.run.in_(since), journal.c.learnt_by.is_(None)), journal.c.learnt_by.in_(since)):
-        counted = select(journal.c.agent, func.count().label("done")).where(done, ours).group_by(journal.c.agent)
-        found.update({row.agent: row.done for row in connection.execute(counted)})
+        counted = select(journal.c.agent, journal.c.kind, func.count().label("done")).where(done, ours)
+        rows = connection.execute(counted.group_by(journal.c.agent, journal.c.kind))
+        found.update({(row.agent, row.kind): row.done for row in rows})
     return found
 
 

@@ -170,11 +170,11 @@ class Saved:
     """What a run changed among the findings.
 
     `settled` are those that people are told of from now on, by key, with when each was first seen; `resolved` counts by
-    agent those that ended though no write of ours had put them right.
+    agent, kind and severity those that ended though no write of ours had put them right.
     """
 
     settled: Mapping[str, datetime]
-    resolved: Counter[str | None]
+    resolved: Counter[tuple[str | None, str, str]]
 
 
 def sightings(connection: Connection, state: State, keys: Iterable[str]) -> dict[str, Sighting]:
@@ -240,16 +240,17 @@ def _resolve(
     known: Collection[str],
     now: datetime,
     is_judged: Callable[[str, str | None], bool],
-) -> Counter[str | None]:
+) -> Counter[tuple[str | None, str, str]]:
     """Resolve what was open, could have been found and was not; count what no write of ours had put right."""
     is_open = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
-    columns = (findings.c.key, findings.c.agent, findings.c.outcome, findings.c.settled_at)
-    opened = connection.execute(select(*columns).where(is_open)).all()
+    what = (findings.c.key, findings.c.agent, findings.c.kind, findings.c.severity)
+    opened = connection.execute(select(*what, findings.c.outcome, findings.c.settled_at).where(is_open)).all()
     over = [row for row in opened if row.key not in known and is_judged(row.key, row.agent)]
     for batch in batched(row.key for row in over):
         resolved = update(findings).where(is_open, findings.c.key.in_(batch))
         connection.execute(resolved.values(resolved_at=codec.epoch(now), **accepted.CLEARED))
-    return Counter(row.agent for row in over if row.settled_at is not None and row.outcome != Outcome.DONE)
+    ended = (row for row in over if row.settled_at is not None and row.outcome != Outcome.DONE)
+    return Counter((row.agent, row.kind, row.severity) for row in ended)
 
 
 def open_by_agent(connection: Connection, state: State) -> dict[str | None, int]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import secrets
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.errors import StateError
+from reconciler.figures import Counted, Figures
 from reconciler.model import Calendar, Cursor, Quarantined, Shape, Window
-from reconciler.store import codec
-from reconciler.store.database import analyse, open_engine
+from reconciler.store import codec, totals
+from reconciler.store.database import analyse, batched, open_engine
 from reconciler.store.schema import calendars, chunks, cursors, jobs, links, mirror, records, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime, timedelta
 
 
@@ -147,6 +148,15 @@ def _known(connection: Connection, state: State) -> dict[tuple[str, str, str], R
     return {(row["source"], row["agent"], row["name"]): row for row in rows}
 
 
+def name_calendars(connection: Connection, state: State, named: Collection[int]) -> None:
+    """Note which calendars the job means to look at: the others are those of people who left, or are named no more."""
+    mine = select(calendars.c.id, calendars.c.named).where(calendars.c.job == state.job)
+    wrong = [row.id for row in connection.execute(mine) if row.named != (row.id in named)]
+    for batch in batched(wrong):
+        turned = update(calendars).where(calendars.c.id.in_(batch))
+        connection.execute(turned.values(named=~calendars.c.named))
+
+
 def cursors_of(connection: Connection, state: State) -> dict[tuple[str, str, str], Cursor]:
     """Return the cursors that stand, by source, agent and name of their calendar."""
     found = {mark: _cursor(row) for mark, row in _known(connection, state).items()}
@@ -223,7 +233,10 @@ def begin_run(connection: Connection, state: State, run: str, now: datetime, com
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended. `why` is the sentence that it ended with, inert, where it came to no result."""
+    """How a run ended. `why` is the sentence that it ended with, inert, where it came to no result.
+
+    `compared` says whether both sides were, whatever came of it.
+    """
 
     status: str
     exit_code: int
@@ -231,10 +244,12 @@ class Ended:
     counts: Mapping[str, int]
     why: str | None = None
     result: Mapping[str, Any] | None = None
+    compared: bool = False
+    figures: Figures = field(default_factory=Figures)
 
 
 def end_run(connection: Connection, state: State, run: str, now: datetime, how: Ended) -> None:
-    """Note how a run ended."""
+    """Note how a run ended, and add what is measured of it to the totals."""
     ended = {
         "finished_at": codec.epoch(now),
         "status": how.status,
@@ -243,8 +258,13 @@ def end_run(connection: Connection, state: State, run: str, now: datetime, how: 
         "counts": codec.dump(dict(how.counts)),
         "why": how.why,
         "result": None if how.result is None else codec.dump(how.result),
+        "compared": how.compared,
+        "figures": codec.dump(how.figures.to_json()),
     }
-    connection.execute(update(runs).where(runs.c.job == state.job, runs.c.id == run).values(ended))
+    mine = update(runs).where(runs.c.job == state.job, runs.c.id == run)
+    command: str = connection.execute(mine.values(ended).returning(runs.c.command)).scalar_one()
+    counted: Counted = {(command or "run", how.status, str(how.exit_code)): 1}
+    totals.add(connection, state, {"runs": counted, **how.figures.totals()})
 
 
 def watched_since(connection: Connection, state: State) -> datetime | None:
