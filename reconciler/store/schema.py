@@ -61,7 +61,9 @@ runs = Table(
     Column("result", Text),  # its result as JSON, but for deltas, findings and calendars, which have their own tables
     Column("slot", BigInteger),  # the scheduled instant it stands for; none for one that a person started
     Column("figures", Text),  # what only its process knew: seconds by phase, answers by class; and coverage by source
+    Column("compared", Boolean),  # whether it compared both sides, whatever came of that
 )
+Index("runs_epoch", runs.c.epoch, runs.c.job)
 
 calendars = Table(
     "calendars",

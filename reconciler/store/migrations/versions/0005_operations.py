@@ -16,6 +16,8 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("attempt_code", sa.Integer(), nullable=True))
     op.add_column("runs", sa.Column("slot", sa.BigInteger(), nullable=True))
     op.add_column("runs", sa.Column("figures", sa.Text(), nullable=True))
+    op.add_column("runs", sa.Column("compared", sa.Boolean(), nullable=True))
+    op.create_index("runs_epoch", "runs", ["epoch", "job"])
     op.add_column("calendars", sa.Column("named", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.create_table(
         "slots",
