@@ -121,6 +121,10 @@ def _calendar_seen(each: Observed, found: Judgement, window: Window) -> Calendar
         strikes=watched.strikes if each.mode is None else 0,
         blind_since=watched.blind_since if each.mode is None else None,
         because=_because(each, window),
+        number=watched.id,
+        asked=each.asked,
+        rested=each.rested,
+        quarantined=len(each.quarantined),
     )
 
 

@@ -24,7 +24,8 @@ RECORD_BUCKETS = (*BUCKETS, "strangers")
 class CalendarSeen:
     """How one calendar was read in this run. `blind_since` is set while it can't be.
 
-    `because` says why it was read whole where that is no matter of course.
+    `because` says why it was read whole where that is no matter of course. `number` is what the state calls it; it was
+    not `asked` for on purpose, or `rested` as trying makes no sense yet; `quarantined` are entries that can't be read.
     """
 
     agent: str
@@ -36,6 +37,10 @@ class CalendarSeen:
     strikes: int = 0
     blind_since: datetime | None = None
     because: str | None = None
+    number: int = 0
+    asked: bool = True
+    rested: bool = False
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def session(setup: Setup, command: str = "run") -> Iterator[Session]:
     What dead runs sent and never confirmed is settled before anything else. Raises LockedError and StateError.
     """
     now = setup.clock()
-    this = Session(id=str(ULID.from_datetime(now)), now=now, window=setup.window(now))
+    this = Session(id=setup.run or str(ULID.from_datetime(now)), now=now, window=setup.window(now))
     with ExitStack() as stack:
         if not setup.is_dry:
             this.holds_lock = _locked(stack, setup, now)

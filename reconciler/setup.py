@@ -53,6 +53,8 @@ class Writers:
 class Setup:
     """What a run works with, made by `assembly.assemble`. A dry run's `writers` is None: nothing in it could write.
 
+    `run` is the id that the run goes by, where that is known before it begins.
+
     `stop` tells whether somebody asked this process to end: the delta in hand is finished, the rest deferred. `quotas`
     are the budgets that are spent, by project; `phases` takes the time of each part of the run.
     """
@@ -64,6 +66,7 @@ class Setup:
     reader: Reader
     writers: Writers | None
     clock: Callable[[], datetime]
+    run: str = ""
     stop: Callable[[], bool] = lambda: False
     quotas: Mapping[str, Quota] = field(default_factory=dict)
     phases: Phases = field(default_factory=lambda: Phases(time.monotonic))

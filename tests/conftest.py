@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
-import logging
 import os
 import shutil
 import signal
@@ -21,7 +20,7 @@ import sqlalchemy
 import structlog
 from hypothesis import HealthCheck, settings
 
-from reconciler.cli import logs
+from reconciler.cli import taming
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile(
@@ -43,9 +42,7 @@ Databases = Callable[[], str]
 def _logs_of_one_test() -> Iterator[None]:
     """Undo what a command set up for its logs: they go to a stream that ends with its test."""
     yield
-    root = logging.getLogger()
-    root.handlers = [handler for handler in root.handlers if not isinstance(handler, logs._Tamed)]
-    logging.captureWarnings(capture=False)
+    taming.untame()
     structlog.reset_defaults()
 
 

@@ -36,6 +36,7 @@ class Asked:
     until: str
 
 
+@logs.told("accept")
 def accept(call: Call, which: Which, asked: Asked, argument: str | None) -> int:
     """Note that open findings are known. Needs the state database and no secrets."""
     from reconciler.store.state import open_state
@@ -43,7 +44,6 @@ def accept(call: Call, which: Which, asked: Asked, argument: str | None) -> int:
     given = _given(asked, call.world.clock())
     chosen = which.filter(which.agent and which.agent.strip().lower())
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
     state = open_state(named.job.state.reveal(call.world.environ), named.job.name)
     try:
         rows = _accepted(state, chosen, given, named)

@@ -31,13 +31,13 @@ class Asked:
     expires: str
 
 
+@logs.told("approve")
 def approve(call: Call, asked: Asked, argument: str | None) -> int:
     """Write down consent to the plan that is meant, and say what it covers. Needs the state database and no secrets."""
     from reconciler import consent
     from reconciler.store.state import open_state
 
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
     approval = _approval(call, asked)
     state = open_state(named.job.state.reveal(call.world.environ), named.job.name)
     try:

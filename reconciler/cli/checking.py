@@ -30,10 +30,10 @@ _MATTERS: Final = frozenset({"rows", "rights"})
 """What a CRM check must not fail in; other lines name a race or a gap that a job can live with."""
 
 
+@logs.told("check")
 def check(call: Call, argument: str | None) -> int:
     """Look at everything a run would need, show a line for each, and return 2 if one is a problem."""
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
     lines = [*_lines(call, named)]
     if call.common.mask or named.job.report.mask:
         lines = [Line(line.name, line.mark, mask.sentence(line.says, frozenset())) for line in lines]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -69,6 +68,7 @@ class Asked:
 # ---- resolve --------------------------------------------------------------------------------------------------------
 
 
+@logs.told("resolve")
 def resolve(call: Call, which: Which, take: str, asked: Asked, argument: str | None) -> int:
     """Take one side's word for what the filter picks, show what it came to, and return the exit code."""
     from reconciler.resolving import Tally, taking
@@ -115,6 +115,7 @@ def _left(tally: Tally) -> Iterable[str]:
 # ---- link -----------------------------------------------------------------------------------------------------------
 
 
+@logs.told("link")
 def link(call: Call, asked: Asked, argument: str | None, *, suggested: bool) -> int:
     """Link natural matches that are one to one, show what it came to, and return the exit code."""
     from reconciler import linking
@@ -136,14 +137,12 @@ def _ran(
     from reconciler.run import run as run_job
     from reconciler.setup import Options
 
-    logs.configure(call.common, call.world.clock)
-    began = time.monotonic()
     with ending.opened(call, named, dry_run=asked.dry_run) as setup:
         options = Options(command=command, ruling=rulings(setup))
         with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
             result = run_job(setup, options, progress)
         _release(setup, result)
-    logs.log_run(result, time.monotonic() - began)
+    call.event.came_to(result)
     look = replace(running.look_of(setup, named.word), command=asked.again)
     return running.for_people(result, setup, call.common), look
 

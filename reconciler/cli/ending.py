@@ -90,5 +90,7 @@ def opened(call: Call, named: Named, *, dry_run: bool) -> Iterator[Setup]:
     world = call.world
     with heeding() as ending:
         assembled = assemble(named.job, world.environ, clock=world.clock, dry_run=dry_run, quota=ending.quota)
-        with assembled as setup:
-            yield replace(setup, stop=ending)
+        with assembled as opened_setup:
+            setup = replace(opened_setup, stop=ending, run=call.event.id)
+            call.event.uses(setup)
+            yield setup

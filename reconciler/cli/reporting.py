@@ -44,13 +44,13 @@ class Asked:
         return any((self.run, self.since, self.until))
 
 
+@logs.told("report")
 def report(call: Call, argument: str | None, asked: Asked) -> int:
     """Make the report, write it to files or stdout, send it if that was asked for, and return the exit code."""
     from reconciler import reporting
 
     _check(asked)
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
     with reporting.desk(named.job, call.world.environ, clock=call.world.clock) as desk:
         try:
             if asked.files or not asked.send:
@@ -184,6 +184,7 @@ def _sent(call: Call, named: Named, desk: Desk, asked: Asked) -> int:
     sending = delivering.Sending(desk=desk, environ=call.world.environ, own=call.world.cwd / TEMPLATES)
     order = delivering.Order(word=named.word, urgent=asked.urgent, again=asked.again, masked=call.common.mask)
     outcome = delivering.deliver(sending, order)
+    call.event.delivered(one.step for one in outcome.each)
     if call.common.format is Format.JSON:
         each = [{"channel": one.name, "outcome": one.step, "why": one.why or None} for one in outcome.each]
         screen.write_json({"job": named.job.name, "deliveries": each})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -18,17 +17,16 @@ SAID: Final = 20
 """Writes that are named beforehand; the result has all of them."""
 
 
+@logs.told("revert")
 def revert(call: Call, run: str, argument: str | None, *, dry_run: bool) -> int:
     """Take back what a run wrote, show what that came to, and return the exit code."""
     from reconciler.reverting import revert as revert_run
     from reconciler.setup import Options
 
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
-    began = time.monotonic()
     with ending.opened(call, named, dry_run=dry_run) as setup:
         result = revert_run(setup, Options(), run, lambda lines: _told(lines, call.common))
-    logs.log_run(result, time.monotonic() - began)
+    call.event.came_to(result)
     look = replace(running.look_of(setup, named.word), command=f"revert {text.line(run, 80)}")
     screen.write_result(running.for_people(result, setup, call.common), look, call.common, call.world.cwd / "reports")
     return result.exit_code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,15 +31,16 @@ class Asked:
     exit_code: bool = False
 
 
+@logs.told("run")
 def run(call: Call, argument: str | None, asked: Asked) -> int:
     """Run a job, show what it came to, and return the exit code."""
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
     try:
         result, look = _result(call, named, asked)
     except LockedError as error:
         if error.overdue or not asked.scheduled:
             raise
+        call.event.add(status="locked")
         if not call.common.quiet:
             screen.say(f"reconcile: {error} The next slot is soon enough (--scheduled).")
         return 0
@@ -57,12 +57,11 @@ def exit_code(result: Result, asked: Asked) -> int:
 def _result(call: Call, named: Named, asked: Asked) -> tuple[Result, Look]:
     from reconciler.run import run as run_job
 
-    began = time.monotonic()
     with ending.opened(call, named, dry_run=asked.dry_run) as setup:
         options = _options(call, setup, asked)
         with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
             result = run_job(setup, options, progress)
-    logs.log_run(result, time.monotonic() - began)
+    call.event.came_to(result)
     return for_people(result, setup, call.common), look_of(setup, named.word)
 
 

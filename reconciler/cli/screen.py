@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from reconciler.cli.world import Format, is_terminal
@@ -47,10 +47,10 @@ def write_chunks(chunks: Iterable[str]) -> None:
         _silence()
 
 
-def _silence() -> None:
-    """Point stdout at nothing, so that the interpreter's own last flush does not complain."""
+def _silence(number: int | None = None) -> None:
+    """Point a stream at nothing (stdout), so that the interpreter's own last flush does not complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, sys.stdout.fileno() if number is None else number)
     os.close(nowhere)
 
 
@@ -68,12 +68,13 @@ def red(text: str) -> str:
 
 
 def say(sentence: str) -> None:
-    """Write a sentence for people to stderr."""
+    """Write a sentence for people, or a line of a log, to stderr; where nobody takes it, it alone is lost."""
     try:
         sys.stderr.write(f"{sentence}\n")
         sys.stderr.flush()
-    except BrokenPipeError:
-        pass
+    except (AttributeError, OSError, ValueError):  # there is none, nobody reads it or has room for it, it is closed
+        with suppress(AttributeError, OSError, ValueError):
+            _silence(sys.stderr.fileno())
 
 
 def write_json(value: object) -> None:

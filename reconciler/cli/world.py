@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.cli.event import Event
 from reconciler.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -50,11 +51,12 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of the program: the world, the common options, and the names of all commands."""
+    """One call of the program: the world, the common options, the names of all commands, and what is logged of it."""
 
     world: World
     common: Common
     commands: tuple[str, ...]
+    event: Event = field(default_factory=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,9 @@ def load_job(call: Call, argument: str | None) -> Named:
     except ConfigError as error:
         raise _perhaps_a_command(error, argument, call.commands) from None
     word = path.stem if path.parent == world.cwd / "jobs" else argument or str(path)
-    return Named(load(path, world.environ), word)
+    named = Named(load(path, world.environ), word)
+    call.event.of(job=named.job.name)
+    return named
 
 
 def _perhaps_a_command(error: ConfigError, argument: str | None, commands: tuple[str, ...]) -> ConfigError:

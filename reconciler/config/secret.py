@@ -15,6 +15,7 @@ from pydantic_core import core_schema
 
 from reconciler.config import custody
 from reconciler.config.hosts import is_loopback, require_tls, split
+from reconciler.config.revealed import note
 from reconciler.config.values import WrongError, base_of
 from reconciler.errors import ConfigError, Problem
 
@@ -61,7 +62,7 @@ class Reference:
 
     def read(self, environ: Mapping[str, str]) -> str:
         """Return what is kept there, or raise ConfigError with what to set."""
-        return self._variable(environ) if self.scheme == "env" else self._file()
+        return note(self._variable(environ) if self.scheme == "env" else self._file())
 
     def _variable(self, environ: Mapping[str, str]) -> str:
         value = environ.get(self.name, "").strip()

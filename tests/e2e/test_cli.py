@@ -291,7 +291,7 @@ def test_a_state_of_another_crm_is_refused_until_rebound(
     capsys.readouterr()
     assert reconcile("run") == 4
     said = capsys.readouterr()
-    assert said.err.startswith("REFUSED: The state of sample was built against the CRM")
+    assert "\nREFUSED: The state of sample was built against the CRM" in said.err
     assert said.out == ""
     assert reconcile("state", "rebind") == 0
     assert reconcile("run") == 0
