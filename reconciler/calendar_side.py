@@ -163,13 +163,14 @@ class CalendarHand:
 
     # ---- rows
 
-    def _row(self, event: Event, watched: Watched) -> Seen:
+    def _row(self, event: Event, watched: Watched, *, withheld: bool = False) -> Seen:
         terms, zone = self._calendars.terms, watched.zone
-        row = normalise.seen(event, watched.calendar, terms, linked=True, zone=zone)
+        row = normalise.seen(event, watched.calendar, terms, linked=True, zone=zone, withheld=withheld)
         return replace(row, first_seen=self._clock())
 
     def _keep(self, connection: Connection, watched: Watched, event: Event) -> Seen:
-        row = self._row(event, watched)
+        before = rows.one(connection, self._state, watched.id, event.id)
+        row = self._row(event, watched, withheld=before is not None and before.withheld)
         rows.put(connection, self._state, watched.id, row)
         return row
 

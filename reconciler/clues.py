@@ -107,7 +107,8 @@ def clues(pair: Pair, verdict: Verdict, names: tuple[str, ...], ours: str | None
         "unknown": decide.UNKNOWN in pair.holds,
         "unseen": seen is not None and seen.absence is Absence.UNSEEN,
         "left": agent is not None and agent.state is AgentState.LEFT,
-        "private": seen is not None and seen.private,
+        "private": seen is not None and seen.private and not seen.withheld,
+        "withheld": any(side is not None and side.withheld for side in (seen, record)),
         BASELINE: in_calendar and seen is not None and seen.first_seen is None,
     }
     writers = origins((record,), ours) if record else ()

@@ -96,7 +96,8 @@ class CrmHand:
         """Refresh the record and, where both sides agree now, the base, from what the CRM kept."""
         came = self._fair(connection, delta, came)
         if came.record is not None:
-            records.refresh(connection, self._state, came.record, self._compared)
+            kept = records.refresh(connection, self._state, came.record, self._compared)
+            came = replace(came, record=kept)
         if came.outcome in {Outcome.DONE, Outcome.ALREADY}:
             self._agree(connection, delta, proposal.pair, came.record)
         return came

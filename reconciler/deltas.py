@@ -113,6 +113,10 @@ def _for_a_person(pair: Pair, verdict: Verdict, context: Context) -> str | None:
     reasons = (
         (is_over(pair, verdict, context), "it has ended; what is past is reported, never written"),
         (_has_left(pair), "this agent has left: what is theirs is frozen until a person decides"),
+        (
+            _copies_withheld(pair, verdict),
+            "it is not copied: enter it by hand if it must be there",
+        ),
         (_copies_private(pair, verdict), "a private event is never copied: enter it by hand if it is an appointment"),
         (nothing, _PEOPLE if _can_own(pair) else "its calendar's owner can't own records"),
     )
@@ -125,6 +129,11 @@ def _can_own(pair: Pair) -> bool:
 
 def _has_left(pair: Pair) -> bool:
     return pair.calendar is not None and pair.calendar.agent.state is AgentState.LEFT
+
+
+def _copies_withheld(pair: Pair, verdict: Verdict) -> bool:
+    sides = (pair.seen, pair.record)
+    return verdict.step is Step.CREATE and any(side is not None and side.withheld for side in sides)
 
 
 def _copies_private(pair: Pair, verdict: Verdict) -> bool:

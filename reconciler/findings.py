@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import clues, decide, deltas, normalise, patterns, sides, text
 from reconciler.deltas import Context, ends_at, inert, key_of
+from reconciler.forgotten import WITHHELD
 from reconciler.model import (
     Absence,
     Change,
@@ -202,7 +203,8 @@ def _finding(
 ) -> Finding:
     seen, record = pair.seen, pair.record
     kind = kind or kind_of(pair, verdict, names)
-    sentence = text.line("; ".join(part for part in (verdict.reason, why) if part)) or kind.replace("_", " ")
+    said = (verdict.reason, why, WITHHELD if any(side and side.withheld for side in (seen, record)) else None)
+    sentence = text.line("; ".join(part for part in said if part)) or kind.replace("_", " ")
     return Finding(
         key=finding_key(kind, _subject(pair, kind)),
         kind=kind,

@@ -340,7 +340,8 @@ class Seen:
     and `meeting` are empty. `digest` covers the compared fields. `first_seen` is when this content was first read,
     None for rows of a baseline. A private event has times and status only. `etag` is the version that a write to it
     must carry; `guests` are the people beside its owner whom a provider may tell of a write (of a private event at most
-    one: that there are some). `claim` is the CRM record that this job made it for, if it did.
+    one: that there are some). `claim` is the CRM record that this job made it for, if it did. `withheld` says of a
+    private one that the calendar has it open, and somebody it is about asked to be forgotten.
     """
 
     event: str
@@ -364,6 +365,7 @@ class Seen:
     etag: str = ""
     guests: int = 0
     claim: str | None = None
+    withheld: bool = False
 
 
 # ---- the CRM side ---------------------------------------------------------------------------------------------------
@@ -385,7 +387,8 @@ class Record:
     value. `presence` absent means a soft delete. `closed` marks an outcome the CRM recorded itself. `origin` is what
     names the writer in the CRM. `problem` says why the row can't be compared (its times make no sense, its status is
     not in the map); such a record is held. `first_seen` is when this content was first read, for a row that does not
-    credibly say when it changed; None for rows of a baseline.
+    credibly say when it changed; None for rows of a baseline. `withheld`: somebody it is about asked to be forgotten,
+    and of its fields only those are here that say when it is and whose.
     """
 
     id: str
@@ -398,6 +401,7 @@ class Record:
     origin: str | None = None
     problem: str | None = None
     first_seen: datetime | None = None
+    withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

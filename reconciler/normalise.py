@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from reconciler import text
+from reconciler.forgotten import Forgotten
 from reconciler.model import (
     Absence,
     Agent,
@@ -56,7 +57,8 @@ class Terms:
     `relevant` holds the rules that need no code (`client`, `linked`, ...), `titles` the compiled `title:` rules.
     `people` maps every known address of the brokerage to its agent. `salt` keys the digests of what is not stored.
     `contact_known` and `key_known` ask the last CRM snapshot. `is_own` tells whether a claim that an event carries, on
-    this calendar and for the record it names, is this job's.
+    this calendar and for the record it names, is this job's. `forgotten` are those of whom nothing is kept: events that
+    are about them are taken as private.
     """
 
     compare: tuple[str, ...]
@@ -70,6 +72,7 @@ class Terms:
     contact_known: Callable[[str], bool] = lambda _: False
     key_known: Callable[[str], bool] = lambda _: False
     is_own: Callable[[Calendar, str, str], bool] = lambda _calendar, _record, _claim: False
+    forgotten: Forgotten = field(default_factory=Forgotten)
 
     @property
     def fingerprint(self) -> str:
@@ -200,7 +203,7 @@ def meeting_of(event: Event, calendar: Calendar, terms: Terms) -> str:
         return bounded_key(own)
     name = occurrence_key(event.uid, event.original_start) if event.original_start is not None else event.uid
     organizer = owner_of(event.organizer, terms) or calendar.agent.email
-    if not _is_internal(organizer, terms):
+    if not _is_internal(organizer, terms) or terms.forgotten.has(organizer):
         organizer = key_digest(organizer, terms.salt).hex()
     whose = f"|{calendar.agent.email}" if terms.record_per_agent else ""
     return bounded_key(f"{name}|{organizer}{whose}")
@@ -291,8 +294,15 @@ def _is_ours(event: Event, calendar: Calendar, terms: Terms) -> bool:
 # ---- events to rows -------------------------------------------------------------------------------------------------
 
 
-def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: str | None) -> Seen:
-    """Reduce `event` to its row of the mirror. Of irrelevant events only id, time and a keyed digest remain."""
+def seen(
+    event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: str | None, withheld: bool = False
+) -> Seen:
+    """Reduce `event` to its row of the mirror. Of irrelevant events only id, time and a keyed digest remain.
+
+    `withheld` says that what is known of it is withheld already; what it is about may not show in itself.
+    """
+    withheld = not event.private and (withheld or terms.forgotten.is_event(event))
+    event = replace(event, private=True) if withheld else event
     rule = relevance(event, calendar, terms) or ("linked" if linked else None)
     absence = Absence.CANCELLED if event.absence is None and event.status is Status.CANCELLED else event.absence
     if rule is None:
@@ -317,6 +327,7 @@ def seen(event: Event, calendar: Calendar, terms: Terms, *, linked: bool, zone: 
         etag=event.etag,
         guests=_guests(event, calendar),
         claim=made_for(event, calendar, terms),
+        withheld=withheld,
     )
 
 

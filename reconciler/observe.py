@@ -19,7 +19,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.model import AgentState, Calendar, Cursor, Mode, Postponed, Pull, Quarantined, Unobserved, Window
 from reconciler.normalise import Terms
 from reconciler.sources import PullRequest
-from reconciler.store import lazy, records, state
+from reconciler.store import lazy, records, state, suppressed
 from reconciler.store import mirror as rows
 from reconciler.store.state import State, Watched
 
@@ -348,12 +348,20 @@ def _normalised(reading: Reading, watched: Watched, pull: Pull) -> tuple[Pull, d
     terms = _terms(reading, watched, pull)
     with reading.store.engine.connect() as connection:
         linked = rows.linked_events(connection, reading.store, watched.id)
+        terms = replace(terms, forgotten=suppressed.forgotten(connection, reading.store))
+        withheld = suppressed.withheld_events(connection, reading.store, watched.id) if terms.forgotten else frozenset()
     events: dict[str, Seen] = {}
     stumbled: list[Quarantined] = []
     for event in pull.events:
         try:
-            is_linked = event.id in linked
-            events[event.id] = normalise.seen(event, watched.calendar, terms, linked=is_linked, zone=pull.zone)
+            events[event.id] = normalise.seen(
+                event,
+                watched.calendar,
+                terms,
+                linked=event.id in linked,
+                zone=pull.zone,
+                withheld=event.id in withheld,
+            )
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             stumbled.append(
                 Quarantined(event.id, f"it is beyond this program ({type(error).__name__}): please report it")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import decide, match, normalise
 from reconciler.decide import CLAIMED
+from reconciler.forgotten import reduced
 from reconciler.judgement import Judged, World
 from reconciler.match import Candidates
 from reconciler.model import (
@@ -47,10 +48,20 @@ def judged_link(unequal: compare.Unequal, sighting: Sighting | None, world: Worl
         tier=Tier.LINK,
         is_gone=unequal.holding is None,  # what links name and no snapshot shows was looked up by id (`observe_crm`)
     )
-    pair = replace(pair, holds=holds(pair, world))
+    pair = discreet(replace(pair, holds=holds(pair, world)))
     event = sighting is not None and sighting.in_scope and not is_blind(sighting.calendar, world)
     verdict = Verdict(Situation.IN_SYNC, Step.NOTHING) if unequal.is_over else decide.decide(pair, world.rules)
     return Judged(pair, verdict, event, record=unequal.holding is not None and unequal.holding.in_scope)
+
+
+def discreet(pair: Pair) -> Pair:
+    """Withhold of either side what is withheld of the other: a title of one names who asked to be forgotten by both."""
+    seen, record = pair.seen, pair.record
+    if seen is None or record is None or seen.withheld == record.withheld:
+        return pair
+    if seen.withheld:
+        return replace(pair, record=replace(record, fields=reduced(record.fields), withheld=True))
+    return replace(pair, seen=replace(seen, fields=reduced(seen.fields), private=True, withheld=True))
 
 
 def beside(unequal: compare.Unequal, speaker: Sighting, world: World) -> Judged:
@@ -168,7 +179,7 @@ def judged_event(
     natural = _natural(connection, state, seen, owners, world) if not keyed and seen.absence is None else []
     spoken_for = frozenset(one.record.id for one in keyed if one.linked)
     keyless = "key" not in world.context.mapped
-    pair = match.match(pair, Candidates([one.record for one in keyed], natural, spoken_for, keyless=keyless))
+    pair = discreet(match.match(pair, Candidates([one.record for one in keyed], natural, spoken_for, keyless=keyless)))
     if seen.absence is not None and pair.record is None:
         return None
     pair = replace(pair, holds=(*pair.holds, *holds(pair, world)))
@@ -184,7 +195,7 @@ def _made_by_us(connection: Connection, state: State, world: World, sighting: Si
     if record is None or ledger.place_of(connection, state, record.id) is not None:
         held = replace(pair, holds=(CLAIMED,), candidates=(sighting.seen.claim or "",))
         return Judged(held, decide.decide(held, world.rules), sighting.in_scope)
-    pair = replace(pair, record=record, tier=Tier.CLAIM)
+    pair = discreet(replace(pair, record=record, tier=Tier.CLAIM))
     pair = replace(pair, holds=holds(pair, world))
     counts = record.presence is not Presence.ABSENT and _touches(record, world)
     return Judged(pair, decide.decide(pair, world.rules), sighting.in_scope, record=counts)

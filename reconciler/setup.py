@@ -16,12 +16,14 @@ from reconciler.model import Window
 from reconciler.normalise import Terms
 from reconciler.phases import Phases
 from reconciler.sources import claims
+from reconciler.store import suppressed
 from reconciler.store.state import State
 
 if TYPE_CHECKING:
     from reconciler.agents import Directory
     from reconciler.config import Job
     from reconciler.crm import Reader, Writer
+    from reconciler.forgotten import Forgotten
     from reconciler.model import Calendar, Shape
     from reconciler.quota import Quota
     from reconciler.sources import CalendarWriter, Source
@@ -108,7 +110,12 @@ class Setup:
             titles={str(rule): rule.matches_title for rule in policy.relevant if rule.word == "title"},
             record_per_agent=self.job.crm.record_per == "agent",
             is_own=self._is_own,
+            forgotten=self._forgotten(),
         )
+
+    def _forgotten(self) -> Forgotten:
+        with self.state.begin() as connection:
+            return suppressed.forgotten(connection, self.state)
 
     def _is_own(self, calendar: Calendar, crm_id: str, claimed: str) -> bool:
         ours = claims.claims(self.job.name, calendar, crm_id)

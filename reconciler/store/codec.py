@@ -76,6 +76,8 @@ def seen_payload(seen: Seen) -> str:
         "etag": seen.etag,
         "guests": seen.guests,
     }
+    if seen.withheld:
+        payload["withheld"] = True
     if seen.claim is not None:
         payload["claim"] = seen.claim
     return dump(payload | {name: value for name, value in optional.items() if value})
@@ -106,6 +108,7 @@ def seen_from(event: str, digest: bytes, meeting: str, absence: str | None, payl
         etag=data.get("etag", ""),
         guests=data.get("guests", 0),
         claim=data.get("claim"),
+        withheld=data.get("withheld", False),
     )
 
 
@@ -128,6 +131,7 @@ def record_payload(record: Record) -> str:
         "origin": record.origin,
         "problem": record.problem,
         "first_seen": record.first_seen and epoch(record.first_seen),
+        "withheld": record.withheld,
     }
     return dump(payload | {name: value for name, value in optional.items() if value})
 
@@ -146,6 +150,7 @@ def record_from(crm_id: str, presence: str, payload: str) -> Record:
         origin=data.get("origin"),
         problem=data.get("problem"),
         first_seen=from_epoch(data.get("first_seen")),
+        withheld=data.get("withheld", False),
     )
 
 

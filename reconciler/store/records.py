@@ -9,7 +9,7 @@ from sqlalchemy import and_, bindparam, delete, exists, false, func, select, tru
 
 from reconciler.model import Presence, Record
 from reconciler.normalise import digest, key_digest
-from reconciler.store import codec
+from reconciler.store import codec, suppressed
 from reconciler.store.compare import Candidate, Scope
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import chunks, jobs, links, mirror, records
@@ -70,6 +70,7 @@ def put(
 
     Without `now` they are a baseline: how they stand is not new, however young the state is.
     """
+    found = suppressed.as_kept(connection, state, found)
     if now is not None:
         found = _dated(connection, state, found, compare, now, are_new=chunk != LOOKED_UP)
     upsert(connection, records, [_row(state, record, compare, chunk) for record in found], kept=("linked",))
@@ -85,6 +86,7 @@ def catch_up(
     connection: Connection, state: State, found: Sequence[Record], compare: tuple[str, ...], now: datetime
 ) -> None:
     """Write records that changed since the last read; the next whole one will find their chunks changed."""
+    found = suppressed.as_kept(connection, state, found)
     found = _dated(connection, state, found, compare, now, are_new=True)
     rows = [_row(state, record, compare, CAUGHT_UP) for record in found]
     upsert(connection, records, rows, kept=("linked", "chunk"))
@@ -126,10 +128,15 @@ def _digest(record: Record, compare: tuple[str, ...]) -> bytes:
     return digest(record.fields, compare) if record.problem is None else b""
 
 
-def refresh(connection: Connection, state: State, record: Record, compare: tuple[str, ...]) -> None:
-    """Write one record as a write of ours left it; the next snapshot will find its chunk changed and read it again."""
-    upsert(connection, records, [_row(state, record, compare, LOOKED_UP)], kept=("linked", "chunk"))
+def refresh(connection: Connection, state: State, record: Record, compare: tuple[str, ...]) -> Record:
+    """Write one record as a write of ours left it, and return it as it is kept.
+
+    The next snapshot will find its chunk changed and read it again.
+    """
+    [kept] = suppressed.as_kept(connection, state, [record])
+    upsert(connection, records, [_row(state, kept, compare, LOOKED_UP)], kept=("linked", "chunk"))
     _mark_linked(connection, state, [record.id])
+    return kept
 
 
 def drop(connection: Connection, state: State, ids: Iterable[str]) -> None:

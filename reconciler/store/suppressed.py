@@ -1,0 +1,69 @@
+"""Who asked to be forgotten, as a job remembers it: marks that tell an address again, and from which none is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import and_, select
+
+from reconciler.forgotten import Forgotten, discreet, mark_of
+from reconciler.store import codec
+from reconciler.store.database import batched, upsert
+from reconciler.store.schema import jobs, links, mirror, records, suppressed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Column, ColumnElement, Connection
+
+    from reconciler.model import Record
+    from reconciler.store.state import State
+
+
+def forgotten(connection: Connection, state: State) -> Forgotten:
+    """Return who asked to be forgotten; until the transaction ends, nobody is added."""
+    connection.execute(select(jobs.c.id).where(jobs.c.id == state.job).with_for_update(read=True))
+    marks = connection.execute(select(suppressed.c.mark).where(suppressed.c.job == state.job)).scalars()
+    return Forgotten(frozenset(bytes(mark) for mark in marks), state.salt)
+
+
+def suppress(connection: Connection, state: State, addresses: Iterable[str], now: datetime) -> None:
+    """Remember these addresses as those of whom nothing is kept."""
+    at = codec.epoch(now)
+    rows = [{"job": state.job, "mark": mark_of(address, state.salt), "at": at} for address in addresses]
+    upsert(connection, suppressed, rows, kept=("at",))
+
+
+def as_kept(connection: Connection, state: State, found: Sequence[Record]) -> list[Record]:
+    """Return records as they may be kept: what is withheld stays so, and so does what its event is withheld for."""
+    who = forgotten(connection, state)
+    if not who:
+        return list(found)
+    held: set[str] = set()
+    for batch in batched(record.id for record in found):
+        own = and_(records.c.crm_id.in_(batch), records.c.job == state.job, _is_withheld(records.c.payload))
+        held |= set(connection.execute(select(records.c.crm_id).where(own)).scalars())
+        theirs = and_(links.c.crm_id.in_(batch), links.c.job == state.job, _is_withheld(mirror.c.payload))
+        held |= set(connection.execute(select(links.c.crm_id).join(mirror, _SAME_EVENT).where(theirs)).scalars())
+    return discreet(found, who, frozenset(held))
+
+
+def withheld_events(connection: Connection, state: State, calendar: int) -> frozenset[str]:
+    """Return the events of a calendar that are withheld, for what they said or for their record."""
+    own = and_(mirror.c.calendar == calendar, mirror.c.job == state.job, _is_withheld(mirror.c.payload))
+    theirs = and_(links.c.calendar == calendar, links.c.job == state.job, _is_withheld(records.c.payload))
+    found = set(connection.execute(select(mirror.c.event).where(own)).scalars())
+    found |= set(connection.execute(select(links.c.event).join(records, _SAME_RECORD).where(theirs)).scalars())
+    return frozenset(found)
+
+
+_SAME_EVENT: Final = and_(
+    mirror.c.calendar == links.c.calendar, mirror.c.event == links.c.event, mirror.c.job == links.c.job
+)
+_SAME_RECORD: Final = and_(records.c.crm_id == links.c.crm_id, records.c.job == links.c.job)
+
+
+def _is_withheld(payload: Column[str]) -> ColumnElement[bool]:
+    """Ask a payload whether it says so; what a title says has its quotes escaped, and is not taken for it."""
+    return payload.contains('"withheld":true')
