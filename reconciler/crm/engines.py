@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event, exc, pool
 
+from reconciler.config import WrongError, encryption
 from reconciler.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -42,7 +42,19 @@ def parse_url(spelled: str, key: str = "crm.url") -> URL:
         raise ConfigError((Problem(key, f"the database {backend} is not supported", "SQLite, PostgreSQL, MySQL"),))
     if driver == "sqlite" and (not url.database or url.database == ":memory:"):
         raise ConfigError((Problem(key, "an SQLite CRM must be a file", "sqlite:///crm.db"),))
-    return url.set(drivername=driver)
+    try:
+        return _verified(url.set(drivername=driver))
+    except WrongError as error:
+        raise ConfigError((Problem(key, error.what, error.hint),)) from None
+
+
+def _verified(url: URL) -> URL:
+    """Return a URL by which nobody can pretend to be the database. Raises WrongError for one that asks for less."""
+    if url.get_backend_name() == "postgresql":
+        return url.update_query_dict(encryption.postgresql(url.host, url.query))
+    if url.get_backend_name() == "mysql":
+        encryption.mysql(url.host, url.query)
+    return url
 
 
 def place_of(url: URL) -> str:
@@ -58,12 +70,6 @@ def place_of(url: URL) -> str:
 def _host(url: URL) -> str:
     named = url.host or url.query.get("host") or ""
     return named if isinstance(named, str) else named[0]
-
-
-def _is_local(url: URL) -> bool:
-    host = _host(url)
-    socket = host.startswith("/") or "unix_socket" in url.query
-    return socket or host in {"", "localhost", "::1"} or host.startswith("127.")
 
 
 def reader(url: URL) -> Engine:
@@ -106,10 +112,6 @@ def _sqlite(url: URL, mode: str, begin: str) -> Engine:
 
 
 def _postgresql(url: URL, seconds: int, *, readonly: bool) -> Engine:
-    if not _is_local(url) and "sslmode" not in url.query:
-        url = url.update_query_dict({"sslmode": "verify-full"})
-        if "sslrootcert" not in url.query:
-            url = url.update_query_dict({"sslrootcert": ssl.get_default_verify_paths().cafile or "system"})
     engine = sa.create_engine(
         url,
         connect_args={
@@ -134,8 +136,9 @@ def _mysql(url: URL, seconds: int, *, readonly: bool) -> Engine:
         "write_timeout": seconds,
         "charset": "utf8mb4",
     }
-    if not _is_local(url) and not any(name.startswith("ssl") for name in url.query):
-        arguments["ssl"] = ssl.create_default_context()
+    if context := encryption.mysql(url.host, url.query):
+        arguments["ssl"] = context
+        url = url.difference_update_query(encryption.taken(url.query))
     engine = sa.create_engine(
         url,
         connect_args=arguments,

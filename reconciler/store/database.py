@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Insert, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from reconciler.config import WrongError, encryption
 from reconciler.errors import ConfigError, LockedError, Problem, StateError
 from reconciler.store import schema
 
@@ -63,7 +64,12 @@ def reason(error: DBAPIError) -> str:
 
 
 def _with_driver(url: URL) -> URL:
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+    """Return a URL with our driver, by which nobody can pretend to be the server. Raises ConfigError."""
+    try:
+        lacking = encryption.postgresql(url.host, url.query)
+    except WrongError as error:
+        raise ConfigError((Problem("state", error.what, error.hint),)) from None
+    return url.set(drivername="postgresql+psycopg").update_query_dict(lacking)
 
 
 def _sqlite(url: URL) -> Engine:
