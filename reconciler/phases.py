@@ -17,12 +17,20 @@ class Phase(StrEnum):
     RECORD = "record"
 
 
+def _nobody(_phase: Phase, _seconds: float | None) -> None:
+    """Tell nobody."""
+
+
 class Phases:
     """A stopwatch for the phases of one run. Phases are not nested; one that comes twice is added up."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """Measure by `clock`, which tells seconds and is never set back."""
+    def __init__(self, clock: Callable[[], float], *, heard: Callable[[Phase, float | None], None] = _nobody) -> None:
+        """Measure by `clock`, which tells seconds and is never set back.
+
+        `heard` is told of a phase that begins, and with its seconds of one that is over.
+        """
         self._clock = clock
+        self._heard = heard
         self._ended: dict[Phase, float] = {}
         self._open: tuple[Phase, float] | None = None
 
@@ -31,11 +39,14 @@ class Phases:
         """Count what is done within it as time of this phase, however it ends."""
         began = self._clock()
         self._open = (phase, began)
+        self._heard(phase, None)
         try:
             yield
         finally:
-            self._ended[phase] = self._ended.get(phase, 0.0) + self._clock() - began
+            took = self._clock() - began
+            self._ended[phase] = self._ended.get(phase, 0.0) + took
             self._open = None
+            self._heard(phase, took)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from reconciler.cli import logs
+from reconciler.phases import Phases
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -91,6 +94,7 @@ def opened(call: Call, named: Named, *, dry_run: bool) -> Iterator[Setup]:
     with heeding() as ending:
         assembled = assemble(named.job, world.environ, clock=world.clock, dry_run=dry_run, quota=ending.quota)
         with assembled as opened_setup:
-            setup = replace(opened_setup, stop=ending, run=call.event.id)
+            phases = Phases(time.monotonic, heard=logs.step)
+            setup = replace(opened_setup, stop=ending, run=call.event.id, phases=phases)
             call.event.uses(setup)
             yield setup

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from reconciler.cli import commands, screen
+from reconciler.cli import commands, screen, taming
 from reconciler.cli.arguments import arranged
 from reconciler.cli.world import World
 from reconciler.errors import ConfigError, ReconcilerError, RefusedError
@@ -27,6 +27,7 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Run `reconcile` with this process's arguments, environment and clock."""
+    taming.tame_process()
     return call(sys.argv[1:], World(environ=dict(os.environ), cwd=Path.cwd(), clock=_now))
 
 
@@ -75,14 +76,12 @@ def _unexpected(error: Exception, *, verbose: bool) -> int:
     if usage is not None:
         screen.say(usage)
         return USAGE
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if "reconciler" in frame.filename), frames[-1])
-    place = f"{Path(last.filename).name} line {last.lineno}"
     screen.say(
-        f"reconcile: internal error ({type(error).__name__} in {place}). This is a bug; the next run starts from "
-        "what is there. Add --verbose for the steps that led to it."
+        f"reconcile: internal error ({type(error).__name__} in {taming.place_of(error)}). This is a bug; the next run "
+        "starts from what is there. Add --verbose for the steps that led to it."
     )
     if verbose:
+        frames = traceback.extract_tb(error.__traceback__)
         screen.say("\n".join(f"  {Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames))
     return INTERNAL
 

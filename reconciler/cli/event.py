@@ -32,6 +32,7 @@ class Event:
     about: dict[str, Plain] = field(default_factory=dict)
     fields: dict[str, Plain] = field(default_factory=dict)
     calendars: list[dict[str, Plain]] = field(default_factory=list)
+    read: list[dict[str, Plain]] = field(default_factory=list)
     setup: Setup | None = None
 
     def of(self, **about: Plain) -> None:
@@ -50,6 +51,7 @@ class Event:
         """Add what a run came to."""
         self.fields.update(counted(result))
         self.calendars = unwell(result)
+        self.read = read(result)
 
     def delivered(self, steps: Iterable[str]) -> None:
         """Add how many reports came to what."""
@@ -107,6 +109,15 @@ def unwell(result: Result) -> list[dict[str, Plain]]:
         }
         for one in result.calendars
         if (state := state_of(one, is_withheld=one.agent in withheld))
+    ]
+
+
+def read(result: Result) -> list[dict[str, Plain]]:
+    """Return how each calendar was read that was."""
+    return [
+        {"calendar": one.number, "source": one.source, "mode": one.mode, "events": one.events}
+        for one in result.calendars
+        if one.observed
     ]
 
 

@@ -84,49 +84,48 @@ def code_of(error: BaseException) -> int:
 
 def _end(call: Call, code: int, began: float, error: BaseException | None = None) -> None:
     """Log what is known of a command that is over, and before it the calendars that need attention."""
-    event = call.event
-    _calendars(event)
-    shown = {
-        "status": _status(code, error),
-        **event.fields,
-        **event.spent(),
-        **(_failure(error) if error else {}),
-        "exit_code": code,
-        "seconds": round(time.monotonic() - began, 3),
-        "version": __version__,
-    }
     if is_terminal("stderr") and not call.common.verbose:
         return  # a person has the result, or the sentence of what went wrong
-    _write(_level_of(code), "run", shown)
-
-
-def _calendars(event: Event) -> None:
+    event, level = call.event, _level_of(code)
+    for each in event.read:
+        _write(logging.DEBUG, "read", each)
     for each in event.calendars[:MOST]:
-        _write(logging.WARNING, "calendar", each)
+        _write(min(level, logging.WARNING), "calendar", each)
     if len(event.calendars) > MOST:
-        _write(logging.WARNING, "calendars", {"more": len(event.calendars) - MOST})
+        _write(min(level, logging.WARNING), "calendars", {"more": len(event.calendars) - MOST})
+    ended = _failure(error) if error else {"status": event.fields.get("status", _status(code))}
+    took = {"exit_code": code, "seconds": round(time.monotonic() - began, 3), "version": __version__}
+    _write(level, "run", {**event.fields, **event.spent(), **ended, **took})
 
 
-def _status(code: int, error: BaseException | None) -> str:
-    match error:
-        case None:
-            return "done" if code in _FINE else "failed"
-        case LockedError():
-            return "locked"
-        case RefusedError():
-            return "refused"
-        case KeyboardInterrupt():
-            return "interrupted"
-        case _:
-            return "failed"
+def step(phase: str, seconds: float | None) -> None:
+    """Log with --verbose that a part of a run begins, or is over and how long it took."""
+    if seconds is None:
+        _write(logging.DEBUG, "begins", {"phase": phase})
+    else:
+        _write(logging.DEBUG, "over", {"phase": phase, "seconds": round(seconds, 3)})
+
+
+def _status(code: int) -> str:
+    return "done" if code in _FINE else "failed"
 
 
 def _failure(error: BaseException) -> dict[str, Plain]:
     """Say what ended a command: its type and, where nobody foresaw it, its place. Its words may be a client's."""
     said: dict[str, Plain] = {"error": type(error).__name__}
-    if isinstance(error, ConfigError):
-        return said | {"problems": len(error.problems)}
-    return said if isinstance(error, ReconcilerError) else said | {"place": taming.place_of(error)}
+    match error:
+        case LockedError():
+            return {**said, "status": "locked"}
+        case RefusedError():
+            return {**said, "status": "refused"}
+        case ConfigError():
+            return {**said, "status": "failed", "problems": len(error.problems)}
+        case ReconcilerError():
+            return {**said, "status": "failed"}
+        case KeyboardInterrupt():
+            return {**said, "status": "interrupted"}
+        case _:
+            return {**said, "status": "failed", "place": taming.place_of(error)}
 
 
 def _level_of(code: int) -> int:

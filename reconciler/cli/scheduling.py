@@ -44,6 +44,7 @@ def slot_of(call: Call, named: Named) -> Slot | None:
     entries = same(found.entries, asked.command, path, call.commands)
     zone = machine_zone(world.environ)
     at = latest(entries, now, zone)
+    call.event.of(slot=at)
     return None if at is None else Slot(asked.command, at, coming(entries, now, zone))
 
 

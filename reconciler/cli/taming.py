@@ -70,4 +70,4 @@ def place_of(error: BaseException) -> str:
     """Return where in this program an error came up, or as close to it as can be told."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "reconciler" in frame.filename] or frames
-    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{Path(ours[-1].filename).name} line {ours[-1].lineno}" if ours else ""

@@ -41,3 +41,11 @@ def test_the_phase_under_way_counts_up_to_now() -> None:
         assert phases.seconds == {"record": 4.0}
         clock.now += 1
     assert phases.seconds == {"record": 5.0}
+
+
+def test_who_listens_is_told_of_each_phase_as_it_begins_and_ends() -> None:
+    clock, heard = Clock(), list[tuple[Phase, float | None]]()
+    phases = Phases(clock, heard=lambda phase, seconds: heard.append((phase, seconds)))
+    with phases.of(Phase.CRM):
+        clock.now += 2
+    assert heard == [(Phase.CRM, None), (Phase.CRM, 2.0)]
