@@ -18,7 +18,7 @@ from reconciler.store.schema import findings, links, mirror, records
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from reconciler.model import Delta
     from reconciler.store.state import State
@@ -254,12 +254,16 @@ def _resolve(
 
 
 def open_by_agent(connection: Connection, state: State) -> dict[str | None, int]:
-    """Count what is open for somebody, by agent: neither written, nor accepted, nor pending."""
+    """Count what is open for somebody, by agent."""
+    counted = select(findings.c.agent, func.count().label("open")).where(standing(state))
+    return {row.agent: row.open for row in connection.execute(counted.group_by(findings.c.agent))}
+
+
+def standing(state: State) -> ColumnElement[bool]:
+    """Ask for what is open for somebody: neither written, nor accepted, nor pending."""
     mine = and_(findings.c.job == state.job, findings.c.resolved_at.is_(None))
     told = and_(findings.c.settled_at.is_not(None), findings.c.accepted_sides.is_(None))
-    not_written = or_(findings.c.outcome.is_(None), findings.c.outcome.not_in(_RIGHT))
-    counted = select(findings.c.agent, func.count().label("open")).where(mine, told, not_written)
-    return {row.agent: row.open for row in connection.execute(counted.group_by(findings.c.agent))}
+    return and_(mine, told, or_(findings.c.outcome.is_(None), findings.c.outcome.not_in(_RIGHT)))
 
 
 _RIGHT: Final = (Outcome.DONE, Outcome.ALREADY)
