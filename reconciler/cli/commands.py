@@ -304,6 +304,35 @@ def upgrade(context: typer.Context, job: JobArgument = None) -> int:
     return upkeep.upgrade(context.obj, job)
 
 
+@generate.command(epilog=COMMON)
+def kubernetes(
+    context: typer.Context,
+    *,
+    job: Annotated[
+        list[str] | None, typer.Option("--job", metavar="JOB", help="Only of this job; repeatable. Default: all.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FOLDER", help="Write files for kustomize. Default: to stdout.")
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option("--shards", metavar="N", help="Read calendars by N workers beside the run.")
+    ] = None,
+    image: Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="What the containers run.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="URL", help="Where the state is in the cluster: env:STATE_URL.")
+    ] = None,
+    pushgateway: Annotated[
+        str | None, typer.Option("--pushgateway", metavar="URL", help="Where figures are pushed to in the cluster.")
+    ] = None,
+) -> int:
+    """Write manifests for Kubernetes from crontab and jobs."""
+    from reconciler.cli import generating, manifesting
+
+    local = manifesting.Local(state=state, pushgateway=pushgateway)
+    asked = generating.Asked(jobs=tuple(job or ()), output=output, shards=shards, image=image, local=local)
+    return generating.kubernetes(context.obj, asked)
+
+
 def _not_here(parent: typer.Typer, prefix: str, commands: dict[str, later.Later]) -> None:
     """Add commands that only say that they are not part of this release."""
 
@@ -323,6 +352,5 @@ def _not_here(parent: typer.Typer, prefix: str, commands: dict[str, later.Later]
 
 _not_here(app, "", later.COMMANDS)
 _not_here(state, "state ", later.STATE)
-_not_here(generate, "generate ", later.GENERATE)
 app.add_typer(state)
 app.add_typer(generate)

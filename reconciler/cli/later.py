@@ -46,12 +46,6 @@ STATE: Final[dict[str, Later]] = {
     ),
 }
 
-GENERATE: Final[dict[str, Later]] = {
-    "kubernetes": Later(
-        "", "Write manifests from crontab and jobs.", "run `reconcile run JOB --scheduled` from a CronJob of your own."
-    ),
-}
-
 
 def sentence(name: str, later: Later) -> str:
     """Say that a command is not there yet and what to do meanwhile."""

@@ -1,0 +1,250 @@
+"""One job as a cluster has it: its file adapted, the files beside it, and its lines of the crontab."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from reconciler.agents import directory
+from reconciler.cli.adapted import adapted
+from reconciler.cli.needing import held, reaches
+from reconciler.config import CsvCrm, GatewayUrl, Ics, Microsoft, StateUrl
+from reconciler.config.hosts import ALLOW_HOSTS
+from reconciler.config.locate import VARIABLE
+from reconciler.config.secret import Reference
+from reconciler.errors import ConfigError, Problem
+from reconciler.kubernetes import Call, Office, names, timing
+from reconciler.kubernetes.deployment import CRONTAB
+from reconciler.schedule import rhythm, slots
+
+if TYPE_CHECKING:
+    from reconciler.cli.understood import Understood
+    from reconciler.config import Job
+    from reconciler.schedule import Entry
+
+LARGEST: Final = 1_000_000
+"""Bytes of a ConfigMap: the cluster takes 1 MiB, names and all."""
+_ANY_DAY: Final = datetime(2026, 1, 1, tzinfo=UTC)  # what is written must not depend on the day it is written on
+_FILES: Final = ("html", "csv", "xlsx", "json")
+_TELLING: Final = ("urgent", "since", "until", "full", "only", *_FILES)
+"""Options that tell one call of a command from another, in names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One call in the crontab, understood: the command's kind, and the file of the job that it is on."""
+
+    entry: Entry
+    said: Understood
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What a cluster has in place of one machine: the state's reference, and where figures are pushed to."""
+
+    state: str | None = None
+    pushgateway: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A job as it is for a cluster, with its text, its lines, and its name there."""
+
+    job: Job
+    text: str
+    name: str
+    lines: tuple[Line, ...]
+
+
+def told(job: Job, lines: Iterable[Line], local: Local) -> Told:
+    """Adapt a job to a cluster. Raises ConfigError for what can't be had there."""
+    changes: dict[tuple[str, str], str | None] = {}
+    sections: dict[str, object] = {}
+    if local.state:
+        changes["", "state"] = local.state
+        sections["state"] = StateUrl.of(_value(local.state, "state", job), job.base)
+    if local.pushgateway:
+        changes["metrics", "textfile"] = None
+        changes["metrics", "pushgateway"] = local.pushgateway
+        gateway = GatewayUrl.of(_value(local.pushgateway, "metrics.pushgateway", job), job.base)
+        sections["metrics"] = job.metrics.model_copy(update={"textfile": None, "pushgateway": gateway})
+    here = job.model_copy(update=sections)
+    if here.state.dialect == "sqlite":
+        raise ConfigError((_HOMELESS,), where=str(job.path))
+    text = adapted(job.path.read_text("utf-8-sig"), changes) if changes else job.path.read_text("utf-8-sig")
+    return Told(here, text, names.label(job.path.stem, names.LONGEST_JOB), tuple(lines))
+
+
+_HOMELESS: Final = Problem(
+    "state",
+    "is an SQLite file, and pods come and go; those of one job may run beside each other, on several nodes",
+    'keep it in PostgreSQL: state = "env:STATE_URL", or --state env:STATE_URL for the copy in the cluster',
+)
+
+
+def _value(said: str, key: str, job: Job) -> str | Reference:
+    return Reference.parse(said, key, job.base) or said
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def office(one: Told) -> Office:
+    """Return the files that a job needs beside it, and how many calendars it has."""
+    files: dict[str, str | bytes] = {f"{one.job.path.stem}.toml": one.text, CRONTAB: crontab(one)}
+    for path, field in _beside(one.job):
+        files[_inside(path, one.job, field)] = _content(path, field)
+    size = sum(len(content) for content in files.values())
+    if size > LARGEST:
+        what = f"and the files that it names have {size:,} bytes; a ConfigMap takes {LARGEST:,}"
+        raise ConfigError((Problem(one.job.path.name, what, "let agents come from a query on the CRM"),))
+    return Office(name=one.name, files=files, calendars=_calendars(one.job))
+
+
+def crontab(one: Told) -> str:
+    """Return the job's own lines of the crontab: a run finds its slot in them, and what else stands there stays out."""
+    said = [f"{VARIABLE}={one.job.path.stem}"]
+    zone: str | None = None
+    for line in one.lines:
+        if timing.zone(line.entry.zone) != zone:
+            zone = timing.zone(line.entry.zone)
+            said.append(f"CRON_TZ={zone}")
+        words = shlex.join(_words(line)).replace("%", "\\%")
+        said.append(f"{line.entry.expression} reconcile {words}")
+    return "\n".join([*said, ""])
+
+
+def _beside(job: Job) -> Iterator[tuple[Path, str]]:
+    named = [(source.agents.file, f"{source.name}.agents") for source in job.sources if source.agents is not None]
+    for path, field in (*named, (job.report.logo, "report.logo")):
+        if path is not None:
+            yield path, field
+
+
+def _inside(path: Path, job: Job, field: str) -> str:
+    inside = os.path.relpath(path, job.base)
+    if inside.startswith(".."):
+        raise ConfigError((Problem(field, "names a file outside of the job file's folder", "put it beside it"),))
+    return inside
+
+
+def _content(path: Path, field: str) -> str | bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError((Problem(field, f"{path.name} can't be read: {error.strerror}"),)) from None
+    try:
+        return content.decode()
+    except ValueError:
+        return content
+
+
+def _calendars(job: Job) -> int | None:
+    try:
+        return len(directory(job, None).calendars)
+    except ConfigError:
+        if any(source.agents is not None and source.agents.query for source in job.sources):
+            return None
+        raise
+
+
+# ---- calls ----------------------------------------------------------------------------------------------------------
+
+
+def calls(one: Told, environ: Mapping[str, str]) -> list[Call]:
+    """Return a call of the cluster for each line. Raises ConfigError for what cron and a cluster read differently."""
+    place = office(one)
+    wanted = [_call(line, one, place, environ) for line in one.lines]
+    told_apart = names.apart([(call.name, " ".join((call.schedule, *call.words))) for call in wanted])
+    return [replace(call, name=name) for call, name in zip(wanted, told_apart, strict=True)]
+
+
+def _call(line: Line, one: Told, place: Office, environ: Mapping[str, str]) -> Call:
+    try:
+        schedule = timing.expression(line.entry.expression)
+    except ValueError as error:
+        raise ConfigError((Problem(f"crontab line {line.entry.number}", str(error)),)) from None
+    zone = timing.zone(line.entry.zone)
+    beat = rhythm(slots([line.entry], _ANY_DAY, ZoneInfo(zone)))
+    allowed = environ.get(ALLOW_HOSTS)
+    options = [name for name in _TELLING if line.said.options.get(name)]
+    return Call(
+        office=place,
+        kind=line.kind,
+        name=names.label("-".join([one.name, line.kind, *options])),
+        words=_words(line),
+        schedule=schedule,
+        zone=zone,
+        starting=timing.starting(beat.shortest if beat else None),
+        active=timing.active(_lasts(line.kind, one.job), _jitter(line.kind, one.job)),
+        held=held(one.job, line.kind),
+        reaches=reaches(one.job, line.kind),
+        variables={VARIABLE: one.job.path.stem, **({ALLOW_HOSTS: allowed} if allowed else {})},
+    )
+
+
+def _words(line: Line) -> tuple[str, ...]:
+    """Return the words of a call, with the name that its job has in a cluster in the place of the one it had here."""
+    name = line.path.stem
+    words = line.entry.words
+    said = [word.replace(line.said.job, name) if word.startswith("--job=") else word for word in words]
+    return tuple(name if word == line.said.job else word for word in said)
+
+
+def _lasts(kind: str, job: Job) -> timedelta | None:
+    return job.run.deadline if kind in {"run", "pull"} else None
+
+
+def _jitter(kind: str, job: Job) -> timedelta:
+    return job.run.jitter if kind in {"run", "pull"} else timedelta()
+
+
+# ---- shards ---------------------------------------------------------------------------------------------------------
+
+
+def pull(run: Call, one: Told, shards: int) -> Call:
+    """Return the sharded pulls that stand beside a run: as often as it, with less in their Secret."""
+    words = ("pull", one.job.path.stem, "--scheduled", "--quiet")
+    label = names.label(f"{one.name}-pull")
+    return replace(
+        run,
+        kind="pull",
+        name=label,
+        words=words,
+        held=held(one.job, "pull"),
+        reaches=reaches(one.job, "pull"),
+        shards=shards,
+    )
+
+
+def due(one: Told, run: Call) -> str:
+    """Return the job's text with `[run] due`: what pulls read in their last two slots, the run does not ask for."""
+    return one.text if one.job.run.due else adapted(one.text, {("run", "due"): f"{2 * run.starting}s"})
+
+
+# ---- what to say ----------------------------------------------------------------------------------------------------
+
+
+def notes(one: Told) -> Iterator[str]:
+    """Say what a pod does not have that this machine has."""
+    name = one.job.path.name
+    if one.job.metrics.textfile is not None:
+        yield f"{name}: metrics.textfile is read by nobody in a pod: --pushgateway URL, or [metrics] pushgateway"
+    for source in one.job.sources:
+        if isinstance(source, Ics) and source.path is not None:
+            yield f"{name}: {source.path.name} is a file of this machine: mount a volume with it, or name a url"
+        if isinstance(source, Microsoft) and source.auth.federated is not None:
+            yield f"{name}: the federated token comes from the cluster: annotate the accounts as workload identity asks"
+    if isinstance(one.job.crm, CsvCrm) or one.job.crm.url.dialect == "sqlite":
+        yield f"{name}: the CRM is a file of this machine: mount a volume with it"
+    for line in one.lines:
+        if any(line.said.options.get(option) for option in _FILES):
+            yield f"crontab line {line.entry.number}: the file that it writes goes with its pod: mount a volume"
