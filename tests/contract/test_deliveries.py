@@ -23,7 +23,7 @@ SENT, REFUSED, LOST = Answer(Fate.SENT), Answer(Fate.REFUSED, "451 later"), Answ
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
     postgres = request.param == "postgres"
-    url = request.getfixturevalue("postgres_database")() if postgres else f"sqlite:///{tmp_path}/state.db"
+    url = request.getfixturevalue("postgres_state")() if postgres else f"sqlite:///{tmp_path}/state.db"
     opened = open_state(url, "acme")
     yield opened
     opened.engine.dispose()

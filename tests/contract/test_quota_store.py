@@ -40,7 +40,7 @@ Open = Callable[[], Engine]
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Name one empty database."""
     if request.param == "postgres":
-        made: str = request.getfixturevalue("postgres_database")()
+        made: str = request.getfixturevalue("postgres_state")()
         return made
     return f"sqlite:///{tmp_path_factory.mktemp('state')}/state.db"
 

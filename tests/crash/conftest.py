@@ -15,5 +15,5 @@ def twins(request: pytest.FixtureRequest, tmp_path: Path) -> Twins:
     """Make worlds that can begin again from where they stood."""
     if request.param == "sqlite":
         return Twins(tmp_path)
-    fresh: Callable[[], str] = request.getfixturevalue("postgres_database")
+    fresh: Callable[[], str] = request.getfixturevalue("postgres_state")
     return Twins(tmp_path, fresh, copies_of_postgres(request.getfixturevalue("postgres_url")))

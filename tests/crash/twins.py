@@ -75,7 +75,7 @@ def copies_of_postgres(url: str) -> Callable[[str, str], None]:
         engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text(f'DROP DATABASE "{names[1]}" WITH (FORCE)'))
-            connection.execute(text(f'CREATE DATABASE "{names[1]}" TEMPLATE "{names[0]}"'))
+            connection.execute(text(f'CREATE DATABASE "{names[1]}" TEMPLATE "{names[0]}" STRATEGY FILE_COPY'))
 
     return copied
 

@@ -16,7 +16,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., World]
 
     def make_world(**settings: object) -> World:
         if request.param == "postgres":
-            environ = {"STATE": request.getfixturevalue("postgres_database")()}
+            environ = {"STATE": request.getfixturevalue("postgres_state")()}
             return World(tmp_path, state="env:STATE", environ=environ, **settings)  # type: ignore[arg-type]
         return World(tmp_path, state="sqlite:///state.db", **settings)  # type: ignore[arg-type]
 
