@@ -299,9 +299,9 @@ def rebind(context: typer.Context, job: JobArgument = None) -> int:
 @state.command(epilog=COMMON)
 def upgrade(context: typer.Context, job: JobArgument = None) -> int:
     """Bring the state database to this version's tables."""
-    from reconciler.cli import upkeep
+    from reconciler.cli import upgrading
 
-    return upkeep.upgrade(context.obj, job)
+    return upgrading.upgrade(context.obj, job)
 
 
 @generate.command(epilog=COMMON)
@@ -331,6 +331,23 @@ def kubernetes(
     local = manifesting.Local(state=state, pushgateway=pushgateway)
     asked = generating.Asked(jobs=tuple(job or ()), output=output, shards=shards, image=image, local=local)
     return generating.kubernetes(context.obj, asked)
+
+
+@state.command(epilog=COMMON)
+def prune(
+    context: typer.Context,
+    job: JobArgument = None,
+    *,
+    named: JobOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is old.")] = False,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Started by a schedule: do the slot's work once.")
+    ] = False,
+) -> int:
+    """Drop what is older than [retention] says; any run may be at work meanwhile."""
+    from reconciler.cli import pruning
+
+    return pruning.prune(context.obj, job or named, dry_run=dry_run, scheduled=scheduled)
 
 
 def _not_here(parent: typer.Typer, prefix: str, commands: dict[str, later.Later]) -> None:

@@ -1,4 +1,4 @@
-"""`reconcile state rebind` and `upgrade`: what a person decides about the state database."""
+"""`reconcile state rebind`: what a person decides about the state database."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call
 
 
+@logs.told("state rebind")
 def rebind(call: Call, argument: str | None) -> int:
     """Bind the state to the CRM that the job names now, and say what it was bound to."""
     from reconciler.assembly import assemble
     from reconciler.store import state
 
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
     opened = assemble(named.job, call.world.environ, clock=call.world.clock, dry_run=True)
     with opened as setup, setup.state.begin() as connection:
         before = state.rebind(connection, setup.state, setup.reader.identity)
@@ -27,19 +27,4 @@ def rebind(call: Call, argument: str | None) -> int:
         was = f"It was bound to {before}." if before else "It was bound to none."
         screen.write(f"{named.job.name} is now bound to the CRM {setup.reader.identity}. {was}")
         screen.write(f"To see what a run would do now:\n    reconcile --dry-run {named.word}")
-    return 0
-
-
-def upgrade(call: Call, argument: str | None) -> int:
-    """Bring the state database to this version's tables; opening it does so."""
-    from reconciler.store.database import HEAD
-    from reconciler.store.state import open_state
-
-    named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
-    open_state(named.job.state.reveal(call.world.environ), named.job.name).engine.dispose()
-    if call.common.format is Format.JSON:
-        screen.write_json({"job": named.job.name, "version": HEAD})
-    elif not call.common.quiet:
-        screen.write(f"The state of {named.job.name} is at version {HEAD}.")
     return 0

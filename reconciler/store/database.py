@@ -1,4 +1,8 @@
-"""Open the state database: one place for engines, pragmas, migrations and the run's lock."""
+"""Open the state database: one place for engines, pragmas, statements and the run's lock.
+
+A new, empty database is given this version's tables. One of another version is refused: only `upgrading` changes
+tables that hold something, and only when a person says so.
+"""
 
 from __future__ import annotations
 
@@ -10,45 +14,54 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Insert, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Insert, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from reconciler.config import WrongError, encryption
 from reconciler.errors import ConfigError, LockedError, Problem, StateError
-from reconciler.store import schema
+from reconciler.store import schema, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import URL, Engine, Table
 
-HEAD = "0005"
-"""The migration this program's tables stand at."""
-
 BATCH = 500
 """Values of one IN list: every database takes it, and a statement stays readable in a log."""
 
 
-def open_engine(url: str) -> Engine:
-    """Return an engine on the state database, created (0600) and migrated where it is new.
+def open_engine(url: str, job: str = "") -> Engine:
+    """Return an engine on the state database; a new, empty one is created (0600) with this version's tables.
 
-    Raises ConfigError for a URL that is none, StateError for a database that can't be opened or was made by a newer
-    version.
+    Raises ConfigError for a URL that is none, StateError for a database that can't be opened, that is another
+    program's, or that another version of this one left; what to type then names `job`.
     """
+    engine = engine_of(url)
+    with closed_if_unusable(engine):
+        versions.require_head(versions.version_of(engine) or versions.create(engine), job)
+    return engine
+
+
+def engine_of(url: str) -> Engine:
+    """Return an engine on the state database, whatever version that has. Raises ConfigError for a URL that is none."""
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise ConfigError((Problem("state", "this is no database URL", "e.g. sqlite:///var/acme.db"),)) from None
-    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else create_engine(_with_driver(parsed))
+    return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else create_engine(_with_driver(parsed))
+
+
+@contextmanager
+def closed_if_unusable(engine: Engine) -> Iterator[None]:
+    """Close the engine if what is tried on it fails, and say so in a sentence where it is the database that fails."""
     try:
-        _migrate(engine)
+        yield
     except DBAPIError as error:
         engine.dispose()
-        raise StateError(f"The state database {where(parsed)} can't be opened: {reason(error)}.") from None
+        raise StateError(f"The state database {where(engine.url)} can't be opened: {reason(error)}.") from None
     except BaseException:
         engine.dispose()
         raise
-    return engine
 
 
 def where(url: URL) -> str:
@@ -99,40 +112,6 @@ def _set_pragmas(connection: Any, _: object) -> None:  # noqa: ANN401  # the dri
         "temp_store=MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _migrate(engine: Engine) -> None:
-    """Bring an empty database to HEAD; refuse one that a newer program made. Alembic loads when it has work."""
-    with engine.connect() as connection:
-        names = inspect(connection).get_table_names()
-        found = (
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-            if "alembic_version" in names
-            else None
-        )
-    if found == HEAD:
-        return
-    if found is None and "jobs" in names:
-        raise StateError("The state database holds tables of another program: give this job a database of its own.")
-    upgrade(engine)
-
-
-def upgrade(engine: Engine) -> None:
-    """Run the migrations up to HEAD (`reconcile state upgrade`), or wait for another process that does."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.execution_options(writes=True).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _number("migrations")})
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise StateError(f"The state database was made by another version of this program: {error}.") from None
 
 
 def analyse(engine: Engine) -> None:
@@ -229,7 +208,7 @@ def _file_number(path: Path) -> int | None:
 
 @contextmanager
 def _advisory_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
-    number = _number(name)
+    number = versions.lock_number(name)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         if not connection.execute(text("SELECT pg_try_advisory_lock(:n)"), {"n": number}).scalar():
             raise LockedError("Another run on this CRM is at work; nothing was done.")
@@ -238,11 +217,6 @@ def _advisory_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
         finally:
             if _is_alive(connection):
                 connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": number})
-
-
-def _number(name: str) -> int:
-    """Return the number that PostgreSQL knows a lock by."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def _is_alive(connection: Connection) -> bool:
@@ -257,15 +231,15 @@ def _is_alive(connection: Connection) -> bool:
 
 
 __all__ = [
-    "HEAD",
     "Connection",
     "analyse",
     "batched",
+    "closed_if_unusable",
+    "engine_of",
     "open_engine",
     "reason",
     "run_lock",
     "schema",
-    "upgrade",
     "upsert",
     "where",
 ]

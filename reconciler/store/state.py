@@ -68,7 +68,7 @@ class State:
 
 def open_state(url: str, name: str) -> State:
     """Open the state of the job `name`, made on first use. Raises ConfigError and StateError as `open_engine`."""
-    engine = open_engine(url)
+    engine = open_engine(url, name)
     mine = select(jobs.c.id, jobs.c.salt).where(jobs.c.name == name)
     with engine.begin() as connection:
         row = connection.execute(mine).first()
@@ -305,6 +305,7 @@ def last_runs(connection: Connection, state: State, most: int = 10) -> list[dict
             **row,
             "started_at": codec.from_epoch(row["started_at"]),
             "finished_at": codec.from_epoch(row["finished_at"]),
+            "slot": codec.from_epoch(row["slot"]),
             "counts": codec.load(row["counts"]),
         }
         for row in rows

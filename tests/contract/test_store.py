@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from reconciler.errors import ConfigError, LockedError, StateError
 from reconciler.model import (
@@ -45,7 +43,7 @@ from reconciler.store import codec, compare, consents, days, journal, ledger, mi
 from reconciler.store.compare import Scope
 from reconciler.store.consents import Approval, Meant, Stored
 from reconciler.store.database import run_lock
-from reconciler.store.schema import calendars, metadata
+from reconciler.store.schema import calendars
 from reconciler.store.schema import days as days_table
 from reconciler.store.schema import mirror as mirror_table
 from reconciler.store.state import State, Watched, open_state
@@ -131,29 +129,11 @@ def unequal(opened: State) -> list[compare.Unequal]:
 # ---- opening --------------------------------------------------------------------------------------------------------
 
 
-def test_the_migrations_make_exactly_the_tables_that_the_program_uses(opened: Open) -> None:
-    with opened().engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-
-
 def test_opening_again_finds_the_same_job_and_the_same_salt(opened: Open) -> None:
     first, again, other = opened(), opened(), opened("other")
     assert (first.job, first.salt) == (again.job, again.salt)
     assert other.job != first.job
     assert other.salt != first.salt
-
-
-def test_a_database_of_a_newer_program_is_refused(opened: Open) -> None:
-    with opened().begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StateError, match="another version"):
-        opened()
-
-
-def test_a_database_that_is_no_state_of_ours_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "state.db").write_bytes(b"this is no database at all, whatever it may be called" * 100)
-    with pytest.raises(StateError, match=r"state\.db can't be opened"):
-        open_state(f"sqlite:///{tmp_path}/state.db", "acme")
 
 
 def test_a_state_that_is_no_url_is_a_configuration_error() -> None:
