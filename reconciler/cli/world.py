@@ -68,6 +68,17 @@ class Named:
 
 
 def load_job(call: Call, argument: str | None) -> Named:
+    """Find and read the job that is meant, and warn of its files that others can get at, but with --quiet.
+
+    Raises ConfigError with every problem.
+    """
+    named = read_job(call, argument)
+    if not call.common.quiet:
+        _warn(named.job)
+    return named
+
+
+def read_job(call: Call, argument: str | None) -> Named:
     """Find and read the job that is meant. Raises ConfigError with every problem."""
     from reconciler.config import find, load
 
@@ -80,6 +91,15 @@ def load_job(call: Call, argument: str | None) -> Named:
     named = Named(load(path, world.environ), word)
     call.event.of(job=named.job.name)
     return named
+
+
+def _warn(job: Job) -> None:
+    """Say on stderr which files others can get at; who must not be disturbed by it asks `check`."""
+    from reconciler.cli import screen
+    from reconciler.config.named import exposed
+
+    for problem in exposed(job):
+        screen.say(f"reconcile: warning: {problem}")
 
 
 def _perhaps_a_command(error: ConfigError, argument: str | None, commands: tuple[str, ...]) -> ConfigError:

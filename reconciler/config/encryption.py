@@ -15,7 +15,7 @@ Query: TypeAlias = Mapping[str, Sequence[str] | str]
 
 VERIFIED: Final = "verify-full"
 _HINT: Final = "a server elsewhere is verified, always; its authority, if it is your own: {}"
-_ADDS: Final = {"ssl_ca": "cafile", "ssl_capath": "capath"}
+_ADDS: Final = ("ssl_ca", "ssl_capath")
 _SHOWN: Final = ("ssl_cert", "ssl_key")
 _PLACES: Final = ("host", "hostaddr")
 _ELSEWHERE: Final = ("service", "read_default_file", "read_default_group")
@@ -55,9 +55,9 @@ def mysql(host: str | None, query: Query) -> ssl.SSLContext | None:
     if wrong := sorted(name for name in query if name.startswith("ssl") and name not in {*_ADDS, *_SHOWN}):
         raise WrongError(f"has {wrong[0]}", _HINT.format("ssl_ca=FILE"))
     try:
-        context = ssl.create_default_context(**{_ADDS[name]: str(query[name]) for name in _ADDS if name in query})
-        if "ssl_cert" in query:
-            context.load_cert_chain(str(query["ssl_cert"]), str(query["ssl_key"]) if "ssl_key" in query else None)
+        context = ssl.create_default_context(cafile=_file(query, "ssl_ca"), capath=_file(query, "ssl_capath"))
+        if shown := _file(query, "ssl_cert"):
+            context.load_cert_chain(shown, _file(query, "ssl_key"))
     except OSError as error:
         raise WrongError(f"names a certificate that can't be read: {error.strerror or 'it is none'}") from None
     return context
@@ -66,6 +66,10 @@ def mysql(host: str | None, query: Query) -> ssl.SSLContext | None:
 def taken(query: Query) -> tuple[str, ...]:
     """Return the options of a MySQL URL that `mysql` has put into its context."""
     return tuple(name for name in (*_ADDS, *_SHOWN) if name in query)
+
+
+def _file(query: Query, name: str) -> str | None:
+    return str(query[name]) if name in query else None
 
 
 def _values(query: Query, names: Sequence[str]) -> Iterator[str]:

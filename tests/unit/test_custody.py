@@ -163,3 +163,14 @@ def test_strict_secrets_are_those_of_an_agents_file_too(tmp_path: Path, capsys: 
     )
     assert entry.call(("run", str(path)), World(environ={}, cwd=tmp_path, clock=lambda: NOW)) == 2
     assert "strict_secrets" in capsys.readouterr().err
+
+
+def test_a_command_warns_once_and_a_quiet_one_not_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = job(tmp_path)
+    world = World(environ={}, cwd=tmp_path, clock=lambda: NOW)
+    entry.call(("status", str(path)), world)
+    said = capsys.readouterr().err
+    assert said.count("the file feed can be read by every user of this machine") == 1
+    assert "s3cret" not in said
+    entry.call(("status", str(path), "--quiet"), world)
+    assert "warning" not in capsys.readouterr().err
