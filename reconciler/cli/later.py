@@ -29,11 +29,6 @@ COMMANDS: Final[dict[str, Later]] = {
 }
 
 STATE: Final[dict[str, Later]] = {
-    "prune": Later(
-        "[--job JOB]",
-        "Drop what the state database no longer needs.",
-        "links and events that have left the window go with each run; only journal and runs grow.",
-    ),
     "forget": Later(
         "EMAIL [--job JOB]",
         "Remove a person from the state database.",

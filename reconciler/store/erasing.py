@@ -7,7 +7,7 @@ over. PostgreSQL keeps it until its own housekeeping; its log is whoever keeps t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -16,6 +16,10 @@ from reconciler.store.schema import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+
+
+PATIENCE: Final = 5
+"""Seconds that who flushes the log waits for readers of it; the next one flushes it all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ def flush(engine: Engine) -> Room | None:
     """Write the log into the file, and cut it: what was dropped is in neither. It may have to wait for a reader."""
     if engine.dialect.name != "sqlite":
         return None
-    busy = _said(engine, "PRAGMA wal_checkpoint(TRUNCATE)")
+    busy = _said(engine, f"PRAGMA busy_timeout={PATIENCE * 1000}", "PRAGMA wal_checkpoint(TRUNCATE)")
     return _room(engine, is_flushed=not busy)
 
 
@@ -52,13 +56,10 @@ def rewrite(engine: Engine) -> Room | None:
     It takes as much space again while it does, and the time to write it all; on PostgreSQL the server sweeps.
     """
     if engine.dialect.name == "sqlite":
-        _said(engine, "PRAGMA temp_store=FILE")  # else the whole of it would be put together in memory
         try:
-            _said(engine, "VACUUM")
+            _said(engine, "PRAGMA temp_store=FILE", "VACUUM")  # else all of it would be put together in memory
         except DBAPIError:  # somebody reads, or the disk is full: the rows are gone, the free space is not
             return _room(engine, is_flushed=False)
-        finally:
-            _said(engine, "PRAGMA temp_store=MEMORY")
         return flush(engine)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         for table in metadata.sorted_tables:
@@ -71,11 +72,18 @@ def _room(engine: Engine, *, is_flushed: bool) -> Room:
     return Room(size=page * pages, free=page * free, is_flushed=is_flushed)
 
 
-def _said(engine: Engine, statement: str) -> Any:  # noqa: ANN401  # a number, or nothing
-    """Execute a statement that no transaction may hold, and return the first thing that it says."""
+def _said(engine: Engine, *statements: str) -> Any:  # noqa: ANN401  # a number, or nothing
+    """Execute statements that no transaction may hold, and return the first thing that the last one says.
+
+    The connection is not used again: what was set on it is not for others.
+    """
     raw = engine.raw_connection()
     try:
-        row = raw.cursor().execute(statement).fetchone()
+        row = None
+        for statement in statements:
+            cursor = raw.cursor()
+            cursor.execute(statement)
+            row = cursor.fetchone()
         return row[0] if row else None
     finally:
-        raw.close()
+        raw.invalidate()
