@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.cli import ending, logs, screen
+from reconciler.cli import ending, logs, measuring, scheduling, screen
 from reconciler.cli.world import Named, load_job
 from reconciler.errors import LockedError, Problem, UsageError
 
@@ -36,6 +36,13 @@ def run(call: Call, argument: str | None, asked: Asked) -> int:
     """Run a job, show what it came to, and return the exit code."""
     named = load_job(call, argument)
     try:
+    if asked.dry_run:
+        return _run(call, named, asked)
+    with measuring.measured(call, named, starts=True):
+        return _run(call, named, asked)
+
+
+def _run(call: Call, named: Named, asked: Asked) -> int:
         result, look = _result(call, named, asked)
     except LockedError as error:
         if error.overdue or not asked.scheduled:

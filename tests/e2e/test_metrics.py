@@ -1,0 +1,160 @@
+"""What a run leaves for Prometheus is what its state says, however the run ended, and never names a person."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli import entry
+from reconciler.cli.world import World as Outside
+from tests.e2e.world import CLIENT, NOW, World, event
+from tests.monitoring import Samples, samples
+
+ANN, BOB = "ann@acme.example", "bob@acme.example"
+JOB = '{job_name="acme"}'
+
+
+@dataclass
+class Measured:
+    """A world whose job leaves its figures in a text file."""
+
+    world: World
+    metrics: str = 'textfile = "out/acme.prom"'
+    sent: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        (self.world.folder / "out").mkdir()
+
+    @property
+    def file(self) -> Path:
+        return self.world.folder / "out" / "acme.prom"
+
+    def __call__(self, *words: str) -> int:
+        path = self.world.job()
+        path.write_text(f"{path.read_text()}\n[metrics]\n{self.metrics}\n")
+        world = Outside(environ=self.world.environ, cwd=self.world.folder, clock=self.world.clock)
+        return entry.call([*(words or ("run",)), str(path), "--quiet"], world)
+
+    def read(self) -> Samples:
+        return samples(self.file.read_text())
+
+
+@pytest.fixture
+def measured(make: Callable[..., World]) -> Callable[..., Measured]:
+    return lambda **settings: Measured(make(**settings))
+
+
+def test_an_export_says_what_the_state_says(measured: Callable[..., Measured]) -> None:
+    run = measured(agents=(ANN, BOB))
+    run.world.write(ANN, event("uid-1"), event("uid-2", NOW + timedelta(days=3)))
+    assert run() == 0
+    first = run.read()
+    now = run.world.now.timestamp()
+    for name in ("last_attempt", "last_success", "last_compared", "exported"):
+        assert first[f"reconcile_{name}_timestamp_seconds{JOB}"] == now
+    assert first[f"reconcile_last_exit_code{JOB}"] == 0
+    fresh = '{job_name="acme",provider="ics",source="ics-ann",state="fresh"}'
+    assert first[f"reconcile_calendars{fresh}"] == 1
+    done = '{action="create",job_name="acme",outcome="done",side="crm"}'
+    assert first[f"reconcile_run_deltas{done}"] == first[f"reconcile_deltas_total{done}"] == 2
+    kind = '{job_name="acme",kind="missing_in_crm"}'
+    assert first[f"reconcile_findings_fixed_total{kind}"] == 2
+    assert not any(name.startswith("reconcile_open_findings") for name in first)
+    assert first['reconcile_state_info{dialect="' + run_dialect(run) + '",job_name="acme",version="0005"}'] == 1
+
+    run.world.now += timedelta(minutes=5)
+    assert run() == 0
+    again = run.read()
+    assert again[f"reconcile_deltas_total{done}"] == 2
+    assert f"reconcile_run_deltas{done}" not in again
+    ended = '{command="run",exit_code="0",job_name="acme",status='
+    assert again[f'reconcile_runs_total{ended}"applied"}}'] == again[f'reconcile_runs_total{ended}"in_sync"}}'] == 1
+
+
+def run_dialect(run: Measured) -> str:
+    return "postgresql" if run.world.state.startswith("env:") else "sqlite"
+
+
+def test_no_label_is_a_person_and_the_file_can_be_read_by_others(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path, agents=(ANN, BOB), allow=()))
+    run.world.write(ANN, event("uid-1", title="Visit of Jane Doe"))
+    run.file.write_text("what an earlier run left")
+    assert run() == 0
+    said = run.file.read_text()
+    for word in (ANN, BOB, "@", CLIENT, "Jane", "uid-1", str(tmp_path)):
+        assert word not in said
+    assert stat.S_IMODE(run.file.stat().st_mode) == 0o644
+    assert [path.name for path in run.file.parent.iterdir()] == ["acme.prom"]
+
+
+def test_a_run_that_fails_exports_the_true_age_of_the_last_good_one(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path))
+    assert run() == 0
+    good = run.world.now.timestamp()
+
+    run.world.now += timedelta(hours=1)
+    run.world.sql("ALTER TABLE appointments RENAME TO gone")
+    assert run() == 4
+    refused = run.read()
+    assert refused[f"reconcile_last_compared_timestamp_seconds{JOB}"] == good
+    assert refused[f"reconcile_last_attempt_timestamp_seconds{JOB}"] == good + 3600
+    assert refused[f"reconcile_last_exit_code{JOB}"] == 4
+
+    run.world.now += timedelta(hours=1)
+    run.world.sources = '[[source]]\nkind = "ics"\nagents = { file = "nobody.csv" }\n'
+    assert run() == 2
+    broken = run.read()
+    assert broken[f"reconcile_last_attempt_timestamp_seconds{JOB}"] == good + 7200
+    assert broken[f"reconcile_last_success_timestamp_seconds{JOB}"] == good
+    assert broken[f"reconcile_last_exit_code{JOB}"] == 2
+
+
+def test_a_crm_that_is_out_of_reach_is_no_comparison_though_the_run_is_only_partial(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path))
+    assert run() == 0
+    good = run.world.now.timestamp()
+    run.world.now += timedelta(hours=1)
+    (tmp_path / "crm.db").rename(tmp_path / "away.db")
+    (tmp_path / "crm.db").mkdir()
+    assert run() == 5
+    assert run.read()[f"reconcile_last_compared_timestamp_seconds{JOB}"] == good
+
+
+def test_calendars_that_can_not_be_read_are_counted_and_aged(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path, agents=(ANN, BOB)))
+    assert run() == 0
+    good = run.world.now.timestamp()
+    run.world.now += timedelta(hours=30)
+    run.world.file(BOB).write_text("no calendar at all")
+    assert run() == 5
+    read = run.read()
+    bob = 'job_name="acme",provider="ics",source="ics-bob"'
+    assert read[f'reconcile_calendars{{{bob},state="blind"}}'] == 1
+    assert read[f"reconcile_oldest_read_timestamp_seconds{{{bob}}}"] == good
+    assert read[f"reconcile_blind_since_timestamp_seconds{{{bob}}}"] == good + 30 * 3600
+    looked = '{job_name="acme",provider="ics",source="ics-bob"}'
+    assert read[f"reconcile_run_coverage_ratio{looked}"] == 0
+    assert read[f'reconcile_calendar_reads_total{{{bob},state="observed"}}'] == 1
+    assert read[f'reconcile_calendar_reads_total{{{bob},state="unobserved"}}'] == 1
+
+
+def test_a_folder_that_is_missing_is_a_sentence_and_no_reason_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Measured(World(tmp_path), metrics='textfile = "nowhere/acme.prom"')
+    assert run() == 0
+    [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"metrics"' in line]
+    assert line["why"] == "[metrics] textfile: its folder can't be written to: No such file or directory"
+    assert str(tmp_path) not in str(line)
+
+
+def test_a_dry_run_exports_nothing(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path))
+    assert run("run", "--dry-run") == 0
+    assert not run.file.exists()
