@@ -17,7 +17,7 @@ from reconciler.findings import Context
 from reconciler.judgement import Bench, Judgement, Ruling, Rulings, World, in_turn, no_ruling
 from reconciler.model import Action, AgentState, Direction, Finding, Role, Shape
 from reconciler.snapshot import look_up, unreachable
-from reconciler.store import accepted, compare, journal, ledger, mirror, state
+from reconciler.store import accepted, compare, journal, ledger, mirror, state, suppressed
 from reconciler.store.compare import Scope
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ def _fetch(setup: Setup, world: World) -> Callable[[Iterable[str]], Sequence[Rec
             return ()
         with setup.reader.snapshot() as snapshot:
             found = snapshot.by_keys(wanted)
+        with setup.state.engine.begin() as connection:
+            found = suppressed.as_kept(connection, setup.state, found)
         look_up(setup.state, found, world.rules.compare)
         return found
 

@@ -25,6 +25,7 @@ CHANGED = "it was changed since"
 BETWEEN = "we wrote it again since, and what people changed before that would be lost with it"
 REMOVED = "it is not there any more"
 INEXACT = "it was written before the journal kept what was there exactly"
+DROPPED = "what was there before and after is not kept any more ([retention] images, or it was forgotten)"
 INCOMPLETE = "the journal does not hold all that was there"
 DELETED = "what was deleted can't be restored: enter it by hand"
 CANCELLED = "an event that was cancelled can't be restored: its agent can enter it again"
@@ -41,7 +42,8 @@ class Entry:
     """One write that was done, as the journal has it: to what, and what was there before and after.
 
     `version` is what it had since. `is_exact` is false for images that were made for people to read; `again` names the
-    last later run of ours that wrote the same record or event once more, and `latest` the version it left.
+    last later run of ours that wrote the same record or event once more, and `latest` the version it left. `is_dropped`
+    says that the journal had images and has none any more.
     """
 
     action: Action
@@ -57,6 +59,7 @@ class Entry:
     is_exact: bool = True
     again: str | None = None
     latest: str | None = None
+    is_dropped: bool = False
 
     @property
     def subject(self) -> tuple[str, str, str]:
@@ -90,6 +93,7 @@ def _both(first: Entry, last: Entry) -> Entry:
         before={**last.before, **first.before},
         after={**first.after, **last.after},
         is_exact=first.is_exact and last.is_exact,
+        is_dropped=first.is_dropped or last.is_dropped,
     )
 
 
@@ -132,7 +136,7 @@ def _is_back(entry: Entry, pair: Pair) -> bool:
     now = _now(entry, pair)
     if entry.action is Action.CREATE:
         return (now is None and not _is_lost(entry, pair)) or _is_cancelled(entry, pair)
-    if now is None or entry.action in {Action.DELETE, Action.LINK} or _is_incomplete(entry):
+    if now is None or entry.action in {Action.DELETE, Action.LINK} or entry.is_dropped or _is_incomplete(entry):
         return False
     return all(_equal(value, now.get(name)) for name, value in _put_back(entry).items())
 
@@ -180,6 +184,7 @@ def _impossible(entry: Entry, delta: Delta, pair: Pair, context: Context) -> str
         (entry.action is Action.LINK, LINKED),
         (entry.action is Action.DELETE, DELETED),
         (entry.action is Action.CANCEL and entry.side is Side.CALENDAR, CANCELLED),
+        (entry.is_dropped, DROPPED),
         (entry.action is Action.UPDATE and not entry.is_exact, INEXACT),
         (entry.action is not Action.CREATE and _is_incomplete(entry), INCOMPLETE),
         (_has_ended(entry, delta, pair, context), ENDED),

@@ -21,7 +21,7 @@ from reconciler.restoring import Restoring
 from reconciler.run import came_to, look_at_crm, nothing_planned
 from reconciler.session import finished, session
 from reconciler.snapshot import unreachable
-from reconciler.store import compare, mirror, state, written
+from reconciler.store import compare, mirror, state, suppressed, written
 
 if TYPE_CHECKING:
     from reconciler.inverse import Entry
@@ -129,7 +129,9 @@ def _fresh(setup: Setup, entries: Iterable[Entry]) -> dict[str, Record]:
     if not ids:
         return {}
     with setup.reader.snapshot() as snapshot:
-        return {record.id: record for record in snapshot.by_ids(sorted(ids))}
+        found = snapshot.by_ids(sorted(ids))
+    with setup.state.engine.begin() as connection:
+        return {record.id: record for record in suppressed.as_kept(connection, setup.state, found)}
 
 
 def _pairs(

@@ -50,6 +50,7 @@ def _entry(row: RowMapping, again: str | None, latest: str | None) -> Entry:
         is_exact=row["version"] is not None or row["calendar"] is not None,
         again=again,
         latest=latest,
+        is_dropped=row["before"] is None and row["after"] is None,
     )
 
 

@@ -229,6 +229,14 @@ def test_what_can_not_be_taken_back_is_held_with_the_reason(one: Entry, why: str
     assert (delta.outcome, delta.why) == (Outcome.HELD, why)
 
 
+@pytest.mark.parametrize("action", [Action.CREATE, Action.UPDATE, Action.CANCEL])
+def test_what_has_no_images_any_more_is_left_alone_and_says_so(action: Action) -> None:
+    one = entry(action, is_dropped=True)
+    delta = taken(one, record())
+    assert (delta.outcome, delta.why) == (Outcome.HELD, inverse.DROPPED)
+    assert delta.want == {}
+
+
 def test_what_was_opened_again_is_cancelled_only_while_its_event_is_known_to_be_gone() -> None:
     one = entry(before={"status": "cancelled"}, after={"status": "confirmed"})
     assert taken(one, record(), seen=gone()).action is Action.CANCEL
