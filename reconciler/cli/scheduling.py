@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli import ending, screen
 from reconciler.errors import ConfigError, LockedError, ReconcilerError, ServedError
-from reconciler.schedule import called, coming, find, latest, machine_zone, read, same
+from reconciler.schedule import called, coming, find, latest, machine_zone, read, reads, same
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +48,19 @@ def slot_of(call: Call, named: Named) -> Slot | None:
     return None if at is None else Slot(asked.command, at, coming(entries, now, zone))
 
 
+def next_read(call: Call, named: Named) -> datetime | None:
+    """Return when the crontab starts next what reads all calendars of a job; None where nobody can tell."""
+    world = call.world
+    path = (world.cwd / named.job.path).absolute()
+    crontab = find(path, world.environ, world.cwd)
+    try:
+        entries = read(crontab).entries if crontab else ()
+    except ConfigError:
+        return None
+    reading = [entry for entry in entries if reads(entry, path, call.commands)]
+    return coming(reading, world.clock(), machine_zone(world.environ))
+
+
 def once(call: Call, state: State, slot: Slot | None, work: Callable[[], int]) -> int:
     """Do a slot's work, unless it was done or is being done; return the exit code, 0 where there is nothing to do."""
     if slot is None:
@@ -67,8 +80,10 @@ def once(call: Call, state: State, slot: Slot | None, work: Callable[[], int]) -
 def _taken(call: Call, state: State, slot: Slot) -> datetime:
     from reconciler.store import slots
 
+    now = call.world.clock()
+    slots.set_right(state, slot, now)
     with state.begin() as connection:
-        return slots.take(connection, state, slot, call.world.clock())
+        return slots.take(connection, state, slot, now)
 
 
 def _served(call: Call, state: State, command: str, at: datetime, work: Callable[[], int]) -> int:

@@ -1,12 +1,17 @@
-"""What `reconcile status` asks of the state: how many findings are open, by severity."""
+"""What `reconcile status` asks of the state: what is open, what the last run left waiting, which calendars it has."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from reconciler.store.schema import findings
+from reconciler.model import Agent, Calendar
+from reconciler.store import codec
+from reconciler.store.schema import calendars, findings, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -14,8 +19,50 @@ if TYPE_CHECKING:
     from reconciler.store.state import State
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What the latest run that came to a result left for later, with when that run began.
+
+    `digest` names the plan that asks for a person's consent, and `covers` how much that is; `deferred` counts what was
+    put off; `withheld` says by agent why nothing was written for it.
+    """
+
+    run: str
+    at: datetime
+    digest: str | None = None
+    covers: int = 0
+    deferred: int = 0
+    withheld: Mapping[str, str] = field(default_factory=dict)
+
+
 def open_findings(connection: Connection, state: State) -> dict[str, int]:
     """Return how many findings of each severity the last run left open, those apart that people accepted."""
     is_open = (findings.c.job == state.job) & findings.c.resolved_at.is_(None) & findings.c.accepted_sides.is_(None)
     counted = select(findings.c.severity, func.count()).where(is_open).group_by(findings.c.severity)
     return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+def waiting(connection: Connection, state: State) -> Waiting | None:
+    """Return what the latest run left for later; None where no run came to a result yet."""
+    mine = (runs.c.job == state.job, runs.c.result.is_not(None))
+    latest = select(runs.c.id, runs.c.started_at, runs.c.result).where(*mine).order_by(runs.c.epoch.desc()).limit(1)
+    row = connection.execute(latest).first()
+    if row is None:
+        return None
+    result = codec.load(row.result)
+    asks = result.get("consent") or {}
+    return Waiting(
+        run=row.id,
+        at=codec.from_epoch(row.started_at),
+        digest=asks.get("digest"),
+        covers=asks.get("covers", 0),
+        deferred=result["counts"].get("deferred", 0),
+        withheld={one["agent"]: one["why"] for one in result.get("violations", ()) if one.get("agent")},
+    )
+
+
+def known_calendars(connection: Connection, state: State) -> list[Calendar]:
+    """Return the calendars that earlier runs watched, for when nobody can say which those of the job are."""
+    query = select(calendars.c.source, calendars.c.agent, calendars.c.name).where(calendars.c.job == state.job)
+    rows = connection.execute(query.order_by(calendars.c.id)).all()
+    return [Calendar(source=row.source, kind=row.source, agent=Agent(email=row.agent), name=row.name) for row in rows]

@@ -1,0 +1,88 @@
+"""`status` on a real state: without secrets, with the schedule's next slot, and masked where that is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.cli import entry
+from reconciler.cli.world import World as Place
+from tests.e2e.world import NOW, World, event
+
+Status = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path, agents=("ann@acme.example", "bob@acme.example"), limits='create = "1"')
+    world.write("ann@acme.example", *(event(f"e{n}", NOW + timedelta(days=n)) for n in range(1, 4)))
+    return world
+
+
+@pytest.fixture
+def status(world: World, capsys: pytest.CaptureFixture[str]) -> Status:
+    def ask(*words: str) -> dict[str, Any]:
+        world.job()
+        capsys.readouterr()
+        place = Place(environ={}, cwd=world.folder, clock=lambda: world.now)
+        assert entry.call(["status", "acme.toml", "--format", "json", *words], place) == 0
+        said: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return said
+
+    return ask
+
+
+def test_a_refused_plan_waits_with_its_digest(world: World, status: Status) -> None:
+    result = world.run()
+    assert result.status == "refused"
+    assert status()["waiting"] == {
+        "run": result.run,
+        "consent": {"digest": result.digest, "covers": 3, "given": False},
+        "deferred": 0,
+        "withheld": {},
+    }
+
+
+def test_a_calendar_says_since_when_why_and_when_it_is_read_next(world: World, status: Status) -> None:
+    (world.folder / "crontab").write_text("*/5 * * * * reconcile run acme.toml --scheduled\n")
+    world.run()
+    world.file("bob@acme.example").unlink()
+    world.now += timedelta(minutes=7)
+    world.run()
+    ann, bob = status()["calendars"]
+    assert (ann["state"], bob["state"], bob["strikes"]) == ("fresh", "blind", 1)
+    assert bob["since"] == bob["blind_since"] == "2026-11-22T17:07:00Z"
+    assert bob["next_try"] == "2026-11-22T17:10:00Z"
+    assert "bob.ics" in bob["why"]
+    assert {ann["number"], bob["number"]} == {1, 2}
+
+
+def test_status_needs_no_secret_but_the_state(world: World, status: Status) -> None:
+    world.run()
+    world.sources = (
+        '[[source]]\nkind = "google"\nagents = ["ann@acme.example"]\nauth = { token = "env:NOT_SET" }\n'
+        '[[source]]\nkind = "ics"\nagent = "bob@acme.example"\nurl = "env:NOT_SET_EITHER"\n'
+    )
+    assert [one["state"] for one in status()["calendars"]] == ["new", "new"]
+
+
+def test_where_nobody_can_say_whose_calendars_there_are_those_of_earlier_runs_are_shown(
+    world: World, status: Status
+) -> None:
+    world.run()
+    world.sources = '[[source]]\nkind = "google"\nagents = { query = "SELECT nothing" }\nauth = { token = "env:T" }\n'
+    said = status()
+    assert [one["calendar"] for one in said["calendars"]] == ["ann@acme.example (ann.ics)", "bob@acme.example (bob.ics)"]
+    assert said["notes"]
+
+
+def test_a_question_leaves_nothing_behind(world: World, status: Status) -> None:
+    world.run()
+    before = (world.folder / "state.db").read_bytes()
+    status()
+    assert (world.folder / "state.db").read_bytes() == before

@@ -1,0 +1,127 @@
+"""What `status` tells: what needs somebody first, bounded however large a brokerage is, and the command that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from reconciler.cli import freshness
+from reconciler.cli.health import Condition, Health
+from reconciler.cli.overview import Overview, as_json
+from reconciler.store.consents import Approval
+from reconciler.store.overview import Waiting
+
+NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+FRESH = Health(
+    number=1,
+    name="ann@acme.example",
+    source="google",
+    state=Condition.FRESH,
+    since=None,
+    seen_at=NOW - HOUR,
+    full_at=NOW - HOUR,
+    blind_since=None,
+    next_try=NOW + HOUR,
+    strikes=0,
+    quarantined=0,
+    why=None,
+)
+PARKED = replace(
+    FRESH,
+    state=Condition.PARKED,
+    since=NOW - 2 * HOUR,
+    blind_since=NOW - 2 * HOUR,
+    next_try=NOW + 4 * HOUR,
+    strikes=3,
+    why="It answered \x1b[31m404.",
+)
+DIGEST = "7f3c9a1e52b0" + "0" * 52
+WAITING = Waiting(run="01JRUN", at=NOW - HOUR, digest=DIGEST, covers=41, deferred=3)
+RUN: dict[str, Any] = {
+    "id": "01JRUN",
+    "command": "run",
+    "slot": NOW - HOUR,
+    "started_at": NOW - HOUR,
+    "finished_at": NOW,
+    "status": "refused",
+    "exit_code": 4,
+    "digest": DIGEST,
+    "counts": {},
+}
+
+
+def overview(**said: Any) -> Overview:
+    blank = Overview(
+        job="acme",
+        calendars=(FRESH,),
+        runs=(),
+        findings={},
+        accepted=(),
+        consents=(),
+        told=(),
+        waiting=None,
+        next_read=None,
+        notes=(),
+        now=NOW,
+    )
+    return replace(blank, **said)
+
+
+def text(found: Overview) -> list[str]:
+    return list(freshness._text(found, ZoneInfo("UTC"), "acme"))
+
+
+def health_of(states: Sequence[Condition]) -> tuple[Health, ...]:
+    return tuple(replace(FRESH, name=f"a{n}@acme.example", state=state) for n, state in enumerate(states))
+
+
+def test_what_needs_somebody_comes_first_with_since_when_why_and_when_it_is_tried_again() -> None:
+    lines = text(overview(calendars=(FRESH, PARKED)))
+    assert lines[0] == "acme: calendars 1 parked, 1 fresh; 0 open findings"
+    place = lines.index("CALENDARS")
+    assert lines[place + 1 : place + 5] == [
+        "  parked   ann@acme.example (google)  last seen whole Sun 22 Nov 2026 08:00 UTC",
+        "           blind since Sun 22 Nov 2026 07:00 UTC, 3 tries: It answered [31m404.",
+        "           tried again not before Sun 22 Nov 2026 13:00 UTC",
+        "  fresh    ann@acme.example (google)  last seen whole Sun 22 Nov 2026 08:00 UTC",
+    ]
+
+
+def test_a_large_brokerage_fits_on_a_screen_or_two_and_the_json_has_all_of_it() -> None:
+    found = overview(calendars=health_of([Condition.LATE] * 7_000 + [Condition.FRESH] * 43_000))
+    lines = text(found)
+    assert len(lines) < 120
+    assert "  and 6,950 more that are not well (--format json has all of them)" in lines
+    assert any(line.startswith("  fresh    43,000 calendars (google)  the one not seen for longest") for line in lines)
+    assert len(as_json(found)["calendars"]) == 50_000
+
+
+def test_a_plan_that_waits_comes_with_the_command_that_consents() -> None:
+    lines = text(overview(waiting=WAITING, runs=(RUN,), next_read=NOW + HOUR))
+    place = lines.index("WAITING")
+    assert lines[place + 1 : place + 5] == [
+        "  plan 7f3c9a1e52b0 of Sun 22 Nov 2026 08:00 UTC: 41 changes for somebody to consent to",
+        "    reconcile report acme --run 01JRUN",
+        "    reconcile approve 7f3c9a1e52b0 --by YOU --why TEXT --job acme",
+        "  3 changes put off: the next run goes on with them",
+    ]
+    assert "exit 4  3600 s  slot 08:00 UTC  01JRUN" in lines[-2]
+    assert lines[-1] == "  Sun 22 Nov 2026 10:00 UTC  next slot of the crontab"
+
+
+def test_a_plan_that_somebody_consented_to_asks_nobody_any_more() -> None:
+    given = Approval(digest=DIGEST, by="Jo", why="-", origin="-", at=NOW, expires_at=NOW + HOUR)
+    assert overview(waiting=WAITING).needs_somebody
+    assert not overview(waiting=WAITING, consents=(given,)).needs_somebody
+    assert overview(waiting=WAITING, consents=(replace(given, expires_at=NOW),)).needs_somebody
+
+
+@pytest.mark.parametrize("state", Condition)
+def test_whoever_asks_quietly_hears_of_what_is_not_well(state: Condition) -> None:
+    assert overview(calendars=health_of([state])).needs_somebody is (state not in {"fresh", "left"})
