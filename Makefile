@@ -12,7 +12,7 @@ ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
 endif
 
-.PHONY: help setup demo test lint format types layers bench check clean
+.PHONY: help setup demo test lint format types layers bench constraints manifests check clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile
@@ -42,6 +42,19 @@ layers: $(READY) ## check who may import whom
 
 bench: $(READY) ## run what is claimed about speed; `make bench SIZES=1000000` for another size
 	@$(BIN)/python benchmarks/run.py $(SIZES)
+
+constraints: $(READY) ## pin anew what the image is made of, by hashes; needs uv
+	@set -e; PATH="$$PATH:$(CURDIR)/$(BIN)"; \
+	command -v uv >/dev/null || { echo "make constraints needs uv: pip install uv" >&2; exit 1; }; \
+	compile() { uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header "$$@" >/dev/null; }; \
+	compile --output-file constraints.txt pyproject.toml; \
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | compile --output-file constraints-build.txt -
+
+manifests: $(READY) ## write jobs/kubernetes anew from crontab and jobs
+	@$(BIN)/reconcile generate kubernetes --state env:STATE_URL --pushgateway http://pushgateway.monitoring.svc:9091 \
+	  --shards 4 --output jobs/kubernetes --quiet
 
 check: lint types layers test ## all of the above that can fail
 

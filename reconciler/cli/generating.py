@@ -96,7 +96,7 @@ def _wanted(made: Made) -> Iterator[str]:
 
 
 def _made(jobs: Sequence[Told], asked: Asked, environ: Mapping[str, str]) -> Made:
-    image = asked.image or f"reconcile:{__version__}"
+    image = asked.image or f"reconciler:{__version__}"
     started = [(one, _gathered(one, environ)) for one in jobs]
     everything = [each for _, some in started for each in some]
     pulls = [pull(run, one, asked.shards) for one, run in _runs(started)] if asked.shards else []
