@@ -16,7 +16,7 @@ from reconciler.figures import Figures
 from reconciler.model import Outcome, Remedy
 from reconciler.quota import CRMS
 from reconciler.selecting import NOT_ASKED
-from reconciler.store import days, journal, ledger, state, totals
+from reconciler.store import days, journal, ledger, slots, state, totals
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -88,6 +88,7 @@ def record(
     )
     totals.add(connection, setup.state, {"fixed": _by_kind(fixed), **_findings(result, saved)})
     state.end_run(connection, setup.state, name, setup.clock(), how)
+    slots.end_run(connection, setup.state, name, setup.clock(), result.exit_code)
 
 
 def record_end(connection: Connection, setup: Setup, run: tuple[str, datetime], error: ReconcilerError) -> None:
@@ -100,6 +101,7 @@ def record_end(connection: Connection, setup: Setup, run: tuple[str, datetime], 
     how = state.Ended("refused", error.exit_code, "", {}, why=why, figures=measured)
     totals.add(connection, setup.state, {"fixed": _by_kind(fixed)})
     state.end_run(connection, setup.state, name, setup.clock(), how)
+    slots.end_run(connection, setup.state, name, setup.clock(), error.exit_code)
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------

@@ -61,7 +61,8 @@ class Result:
     """What a run found and did. `sightings` says when each finding was first seen and how often, this run included.
 
     `asks` names what waits for a person's consent, `approvals` says what became of those that were given.
-    `notes` are sentences for people about the run as a whole (a refusal, what was withheld, what waits).
+    `notes` are sentences for people about the run as a whole (a refusal, what was withheld, what waits). `slot` is the
+    scheduled instant that it stands for.
     """
 
     job: str
@@ -83,6 +84,7 @@ class Result:
     approvals: tuple[Consent, ...] = ()
     calendars: tuple[CalendarSeen, ...] = ()
     notes: tuple[str, ...] = ()
+    slot: datetime | None = None
 
     @property
     def has_differences(self) -> bool:
@@ -97,6 +99,7 @@ class Result:
             "job": self.job,
             "run": self.run,
             "dry_run": self.dry_run,
+            "slot": rfc3339(self.slot) if self.slot else None,
             "status": self.status,
             "window": {"start": rfc3339(self.window.start), "end": rfc3339(self.window.end)},
             "digest": self.digest,

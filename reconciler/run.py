@@ -34,9 +34,10 @@ def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = l
     """Run the job once and return what it came to.
 
     Raises LockedError while another run is at work, ConfigError, UsageError and StateError before anything is read,
-    AccessError when a provider refuses this program as a whole: nothing is planned then.
+    AccessError when a provider refuses this program as a whole: nothing is planned then. ServedError where the slot was
+    served already.
     """
-    with session(setup, options.command) as this, ExitStack() as stack:
+    with session(setup, options.command, options.slot) as this, ExitStack() as stack:
         consent.standing(setup, options, this)
         setup = stack.enter_context(_apart(setup, options, this))
         with setup.phases.of(Phase.CRM):

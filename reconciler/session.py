@@ -21,7 +21,7 @@ from reconciler.phases import Phase
 from reconciler.recording import Looked
 from reconciler.recovery import recover
 from reconciler.snapshot import unreachable
-from reconciler.store import journal, ledger, state
+from reconciler.store import journal, ledger, slots, state
 from reconciler.store.database import run_lock
 from reconciler.store.state import State
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.setup import Setup
     from reconciler.store.database import Connection
     from reconciler.store.ledger import Sighting
+    from reconciler.store.slots import Slot
 
 
 GRACE = timedelta(minutes=10)
@@ -51,6 +52,7 @@ class Session:
     now: datetime
     window: Window
     epoch: int = 0
+    slot: datetime | None = None
     home: State | None = None  # the job's own state, where this run works on a copy of it
     observed: list[Observed] = field(default_factory=list)
     refusal: str | None = None
@@ -70,20 +72,24 @@ class Session:
 
 
 @contextmanager
-def session(setup: Setup, command: str = "run") -> Iterator[Session]:
+def session(setup: Setup, command: str = "run", slot: Slot | None = None) -> Iterator[Session]:
     """Hold the lock and note the run of `command`, unless it is a dry run: that writes nothing which two could spoil.
 
-    What dead runs sent and never confirmed is settled before anything else. Raises LockedError and StateError.
+    What dead runs sent and never confirmed is settled before anything else. Raises LockedError and StateError, and
+    ServedError where the run was to serve a `slot` that another one has served.
     """
     now = setup.clock()
     this = Session(id=setup.run or str(ULID.from_datetime(now)), now=now, window=setup.window(now))
     with ExitStack() as stack:
         if not setup.is_dry:
             this.holds_lock = _locked(stack, setup, now)
+            if slot:
+                slots.set_right(setup.state, slot, now)
         with setup.state.begin() as connection:
             state.bind(connection, setup.state, setup.reader.identity)
             if not setup.is_dry:
                 this.epoch = state.begin_run(connection, setup.state, this.id, this.now, command)
+                this.slot = slots.take(connection, setup.state, slot, this.now, this.id) if slot else None
         try:
             _recover(setup, this)
             yield this
@@ -133,6 +139,7 @@ def finished(setup: Setup, this: Session, result: Result) -> Result:
     """Check the balance, write down what was found, and say since when."""
     if not (result.events.adds_up and result.records.adds_up):
         raise AssertionError(f"the counts do not add up: {result.events} {result.records}")
+    result = replace(result, slot=this.slot)
     keys = [finding.key for finding in result.findings]
     with setup.phases.of(Phase.RECORD), setup.state.begin() as connection:
         before = ledger.sightings(connection, setup.state, keys)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.model import Calendar, Shape
     from reconciler.quota import Quota
     from reconciler.sources import CalendarWriter, Source
+    from reconciler.store.slots import Slot
 
 
 @runtime_checkable
@@ -139,7 +140,8 @@ class Options:
     """What was asked of one run, by which `command`.
 
     `approve` consents to a stored plan at once: `who` does, from `origin` (user, host, pod). `ruling` has the last word
-    on each judged pair: what a person settles by a command of its own is an ordinary run with such a ruling.
+    on each judged pair: what a person settles by a command of its own is an ordinary run with such a ruling. `slot` is
+    what a start by a schedule stands for.
     """
 
     command: str = "run"
@@ -149,3 +151,4 @@ class Options:
     who: str = ""
     origin: str = ""
     ruling: Rulings | None = None
+    slot: Slot | None = None

@@ -38,6 +38,9 @@ WhichArgument = Annotated[
     str | None, typer.Argument(metavar="FILTER", help="A finding's key, a source key, or a CRM id.")
 ]
 KindOption = Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only findings of this kind.")]
+ScheduledOption = Annotated[
+    bool, typer.Option("--scheduled", help="For a schedule: do each slot's work once; exit 0 while it is done.")
+]
 AgentOption = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only findings of this agent.")]
 
 app = typer.Typer(
@@ -253,6 +256,7 @@ def report(  # noqa: PLR0913  # one parameter for each option: that is how typer
         bool, typer.Option("--urgent", help="Only what is newly refused, blind or critical; nothing else goes out.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Send the latest one once more.")] = False,
+    scheduled: ScheduledOption = False,
 ) -> int:
     """Tell what was found since the last report; written to files, or sent."""
     from reconciler.cli import reporting
@@ -266,6 +270,7 @@ def report(  # noqa: PLR0913  # one parameter for each option: that is how typer
         send=send,
         urgent=urgent,
         again=again,
+        scheduled=scheduled,
     )
     return reporting.report(context.obj, job, asked)
 

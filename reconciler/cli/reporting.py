@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.cli import logs, screen
+from reconciler.cli import logs, scheduling, screen
 from reconciler.cli.moments import moment_of
 from reconciler.cli.world import Format, load_job
 from reconciler.errors import Problem, UsageError
@@ -37,6 +37,7 @@ class Asked:
     send: bool = False
     urgent: bool = False
     again: bool = False
+    scheduled: bool = False
 
     @property
     def names_period(self) -> bool:
@@ -51,16 +52,24 @@ def report(call: Call, argument: str | None, asked: Asked) -> int:
 
     _check(asked)
     named = load_job(call, argument)
+    slot = scheduling.slot_of(call, named) if asked.scheduled else None
     with reporting.desk(named.job, call.world.environ, clock=call.world.clock) as desk:
-        try:
-            if asked.files or not asked.send:
-                with reporting.report_of(desk, _wanted(call, named, asked)) as made:
-                    _write(call, made, asked)
-        except UsageError:
-            if asked.send:  # a file that can't be written keeps nobody from being told
-                _sent(call, named, desk, asked)
-            raise
-        return _sent(call, named, desk, asked) if asked.send else 0
+        return scheduling.once(call, desk.state, slot, lambda: _told(call, named, desk, asked))
+
+
+def _told(call: Call, named: Named, desk: Desk, asked: Asked) -> int:
+    """Write and send what was asked for."""
+    from reconciler import reporting
+
+    try:
+        if asked.files or not asked.send:
+            with reporting.report_of(desk, _wanted(call, named, asked)) as made:
+                _write(call, made, asked)
+    except UsageError:
+        if asked.send:  # a file that can't be written keeps nobody from being told
+            _sent(call, named, desk, asked)
+        raise
+    return _sent(call, named, desk, asked) if asked.send else 0
 
 
 def _check(asked: Asked) -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli import ending, logs, measuring, scheduling, screen
 from reconciler.cli.world import Named, load_job
-from reconciler.errors import LockedError, Problem, UsageError
+from reconciler.errors import LockedError, Problem, ServedError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.cli.world import Call, Common
     from reconciler.report.look import Look
     from reconciler.result import Result
     from reconciler.setup import Options, Setup
+    from reconciler.store.slots import Slot
 
 DIFFERENCES = 3
 """The exit code of a dry run with `--exit-code` that found differences."""
@@ -35,7 +36,6 @@ class Asked:
 def run(call: Call, argument: str | None, asked: Asked) -> int:
     """Run a job, show what it came to, and return the exit code."""
     named = load_job(call, argument)
-    try:
     if asked.dry_run:
         return _run(call, named, asked)
     with measuring.measured(call, named, starts=True):
@@ -43,7 +43,10 @@ def run(call: Call, argument: str | None, asked: Asked) -> int:
 
 
 def _run(call: Call, named: Named, asked: Asked) -> int:
-        result, look = _result(call, named, asked)
+    try:
+        result, look = _result(call, named, asked, _slot(call, named, asked))
+    except ServedError as error:
+        return scheduling.nothing_to_do(call, str(error))
     except LockedError as error:
         if error.overdue or not asked.scheduled:
             raise
@@ -61,11 +64,20 @@ def exit_code(result: Result, asked: Asked) -> int:
     return DIFFERENCES if differs and result.exit_code == 0 else result.exit_code
 
 
-def _result(call: Call, named: Named, asked: Asked) -> tuple[Result, Look]:
+def _slot(call: Call, named: Named, asked: Asked) -> Slot | None:
+    """Return what a scheduled start stands for, when it has waited for its turn; a dry run serves nothing."""
+    if not asked.scheduled or asked.dry_run:
+        return None
+    slot = scheduling.slot_of(call, named)
+    scheduling.wait(call, named)
+    return slot
+
+
+def _result(call: Call, named: Named, asked: Asked, slot: Slot | None) -> tuple[Result, Look]:
     from reconciler.run import run as run_job
 
     with ending.opened(call, named, dry_run=asked.dry_run) as setup:
-        options = _options(call, setup, asked)
+        options = replace(_options(call, setup, asked), slot=slot)
         with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
             result = run_job(setup, options, progress)
     call.event.came_to(result)

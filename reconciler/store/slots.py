@@ -58,14 +58,22 @@ class Served:
         return self.exit_code in DONE
 
 
+def set_right(state: State, slot: Slot, now: datetime) -> None:
+    """Forget what was noted of a slot's command by a clock that has been set back; comes before `take`.
+
+    In a transaction of its own: that of a start with nothing to do is rolled back.
+    """
+    ahead = slots.c.began_at > codec.epoch(now + AHEAD)
+    with state.begin() as connection:
+        connection.execute(delete(slots).where(slots.c.job == state.job, slots.c.command == slot.command, ahead))
+
+
 def take(connection: Connection, state: State, slot: Slot, now: datetime, run: str | None = None) -> datetime:
     """Begin a slot's work, and return which slot that is. Raises ServedError where it is done already.
 
     For whoever holds a lock that no other start of this command can hold. A start just before the slot that comes
     stands for that one, if the latest is done.
     """
-    mine = (slots.c.job == state.job, slots.c.command == slot.command)
-    connection.execute(delete(slots).where(*mine, slots.c.began_at > codec.epoch(now + AHEAD)))
     at, done = slot.at, _of(connection, state, slot.command, slot.at)
     if done and done.is_done and slot.coming and slot.coming - now <= EARLY:
         at, done = slot.coming, _of(connection, state, slot.command, slot.coming)
