@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from reconciler.cli import logs, screen
+from reconciler.cli import logs, premises, screen
+from reconciler.cli.asking import asks
 from reconciler.cli.lines import Line, Mark, problems
 from reconciler.cli.readiness import sources
 from reconciler.cli.telling import recipients
-from reconciler.cli.world import Format, load_job
+from reconciler.cli.world import Format, read_job
 from reconciler.errors import ReconcilerError
 from reconciler.model import Action
 from reconciler.report import mask
@@ -20,6 +20,7 @@ from reconciler.report.words import bounded, plural
 
 if TYPE_CHECKING:
     from reconciler.agents import Directory
+    from reconciler.cli.asking import Ask
     from reconciler.cli.world import Call, Named
     from reconciler.config import Job
     from reconciler.crm import Check
@@ -33,19 +34,25 @@ _MATTERS: Final = frozenset({"rows", "rights"})
 @logs.told("check")
 def check(call: Call, argument: str | None) -> int:
     """Look at everything a run would need, show a line for each, and return 2 if one is a problem."""
-    named = load_job(call, argument)
-    lines = [*_lines(call, named)]
+    named = read_job(call, argument)
+    lines, wanted = [*_lines(call, named)], asks(named.job, call.world.environ)
     if call.common.mask or named.job.report.mask:
-        lines = [Line(line.name, line.mark, mask.sentence(line.says, frozenset())) for line in lines]
-    _show(call, named, lines)
+        lines = [replace(line, says=_masked(line.says)) for line in lines]
+        wanted = tuple(replace(ask, lines=tuple(map(_masked, ask.lines))) for ask in wanted)
+    _show(call, named, lines, wanted)
     return PROBLEM if any(line.mark is Mark.PROBLEM for line in lines) else 0
 
 
-def _show(call: Call, named: Named, lines: list[Line]) -> None:
+def _masked(sentence: str) -> str:
+    return mask.sentence(sentence, frozenset())
+
+
+def _show(call: Call, named: Named, lines: list[Line], wanted: Sequence[Ask]) -> None:
     bad = [line for line in lines if line.mark is Mark.PROBLEM]
     if call.common.format is Format.JSON:
         shown = [{"name": line.name, "mark": line.mark.lower(), "says": line.says} for line in lines]
-        screen.write_json({"job": named.job.name, "ok": not bad, "checks": shown})
+        asked = [{"whom": ask.whom, "lines": [*ask.lines]} for ask in wanted]
+        screen.write_json({"job": named.job.name, "ok": not bad, "checks": shown, "ask": asked})
         return
     count = plural(len(bad), "problem")
     head = f"{count}; a run of {named.word} would not go well" if bad else f"{named.word} is ready to run"
@@ -53,15 +60,31 @@ def _show(call: Call, named: Named, lines: list[Line]) -> None:
         if bad:
             screen.write(head)
         return
+    screen.write("\n".join([head, *_table(lines), *_wanted(wanted), *([] if bad else _next(named))]))
+
+
+def _table(lines: Sequence[Line]) -> Iterator[str]:
     width = max(len(line.name) for line in lines)
-    body = [f"  {line.mark:<8} {line.name:<{width}}  {line.says}" for line in lines]
-    follow = "" if bad else f"\nTo see what a run would do:\n    reconcile --dry-run {named.word}\n"
-    screen.write("\n".join([head, *body]) + "\n" + follow)
+    yield from (f"  {line.mark:<8} {line.name:<{width}}  {line.says}" for line in lines)
+
+
+def _wanted(wanted: Sequence[Ask]) -> Iterator[str]:
+    if wanted:
+        yield "\nWhat this job needs of others, to copy:"
+    for ask in wanted:
+        yield f"  {ask.whom}:"
+        yield from (f"    {line}" for line in ask.lines)
+
+
+def _next(named: Named) -> Iterator[str]:
+    yield f"\nTo see what a run would do:\n    reconcile --dry-run {named.word}"
 
 
 def _lines(call: Call, named: Named) -> Iterator[Line]:
     job = named.job
     yield Line("job file", Mark.OK, _about(job))
+    yield from premises.files(job)
+    yield from premises.figures(job)
     people = yield from _people(call, job)
     state = yield from _state(call, job)
     if people is not None:
@@ -108,19 +131,8 @@ def _state(call: Call, job: Job) -> Generator[Line, None, State | None]:
     except ReconcilerError as error:
         yield from problems("state", error)
         return None
-    yield _state_rights(url)
+    yield from premises.state_file(url)
     return state
-
-
-def _state_rights(url: str) -> Line:
-    path = Path(url.partition("///")[2]) if url.startswith("sqlite") else None
-    if path is None or not path.is_file():
-        return Line("state", Mark.OK, "the state database can be opened")
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        return Line(
-            "state", Mark.PROBLEM, f"{path.name} can be read by other users of this machine: chmod 600 {path.name}"
-        )
-    return Line("state", Mark.OK, f"{path.name} can be opened, and by nobody else")
 
 
 def _crm(call: Call, job: Job, people: Directory, state: State) -> Iterator[Line]:

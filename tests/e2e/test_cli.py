@@ -202,7 +202,7 @@ def test_check_says_what_others_may_read(reconcile: Reconcile, place: Path, caps
     assert reconcile("check", "-q") == 0
     (place / "state.db").chmod(0o644)
     assert reconcile("check") == 2
-    assert "chmod 600 state.db" in capsys.readouterr().out
+    assert f"chmod 600 {place / 'state.db'}\n" in capsys.readouterr().out
 
 
 def test_status_knows_fresh_late_blind_and_new(
