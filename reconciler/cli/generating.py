@@ -117,9 +117,7 @@ def _runs(started: Iterable[tuple[Told, list[Call]]]) -> Iterator[tuple[Told, Ca
     """Yield each job with the run that compares it: pulls stand beside that one."""
     for one, some in started:
         if any(each.kind == "pull" for each in some):
-            raise UsageError(
-                f"the crontab pulls {one.job.path.stem} already: take that line out, --shards makes its own"
-            )
+            raise UsageError(f"the crontab pulls {one.job.path.stem} already, and --shards makes its own: keep one")
         run = next((each for each in some if each.kind == "run"), None)
         if run is None:
             raise UsageError(f"the crontab does not run {one.job.path.stem}: nothing would compare what shards pull")

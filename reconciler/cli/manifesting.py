@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -21,7 +22,7 @@ from reconciler.config.secret import Reference
 from reconciler.errors import ConfigError, Problem
 from reconciler.kubernetes import Call, Office, names, timing
 from reconciler.kubernetes.deployment import CRONTAB
-from reconciler.schedule import rhythm, slots
+from reconciler.schedule import following
 
 if TYPE_CHECKING:
     from reconciler.cli.understood import Understood
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 LARGEST: Final = 1_000_000
 """Bytes of a ConfigMap: the cluster takes 1 MiB, names and all."""
 _ANY_DAY: Final = datetime(2026, 1, 1, tzinfo=UTC)  # what is written must not depend on the day it is written on
+_SLOTS: Final = 100
+"""Slots that show how far apart they are: a working day of one every five minutes, a season of one a day."""
 _FILES: Final = ("html", "csv", "xlsx", "json")
 _TELLING: Final = ("urgent", "since", "until", "full", "only", *_FILES)
 """Options that tell one call of a command from another, in names."""
@@ -101,7 +104,8 @@ def office(one: Told) -> Office:
     """Return the files that a job needs beside it, and how many calendars it has."""
     files: dict[str, str | bytes] = {f"{one.job.path.stem}.toml": one.text, CRONTAB: crontab(one)}
     for path, field in _beside(one.job):
-        files[_inside(path, one.job, field)] = _content(path, field)
+        name = _inside(path, one.job, field)
+        files[name] = _content(path, field)
     size = sum(len(content) for content in files.values())
     if size > LARGEST:
         what = f"and the files that it names have {size:,} bytes; a ConfigMap takes {LARGEST:,}"
@@ -173,7 +177,6 @@ def _call(line: Line, one: Told, place: Office, environ: Mapping[str, str]) -> C
     except ValueError as error:
         raise ConfigError((Problem(f"crontab line {line.entry.number}", str(error)),)) from None
     zone = timing.zone(line.entry.zone)
-    beat = rhythm(slots([line.entry], _ANY_DAY, ZoneInfo(zone)))
     allowed = environ.get(ALLOW_HOSTS)
     options = [name for name in _TELLING if line.said.options.get(name)]
     return Call(
@@ -183,7 +186,7 @@ def _call(line: Line, one: Told, place: Office, environ: Mapping[str, str]) -> C
         words=_words(line),
         schedule=schedule,
         zone=zone,
-        starting=timing.starting(beat.shortest if beat else None),
+        starting=timing.starting(_gap(line.entry, zone)),
         active=timing.active(_lasts(line.kind, one.job), _jitter(line.kind, one.job)),
         held=held(one.job, line.kind),
         reaches=reaches(one.job, line.kind),
@@ -191,12 +194,19 @@ def _call(line: Line, one: Told, place: Office, environ: Mapping[str, str]) -> C
     )
 
 
+def _gap(entry: Entry, zone: str) -> timedelta | None:
+    """Return the shortest wait between two slots of a line."""
+    found = pairwise(islice(following(entry, _ANY_DAY, ZoneInfo(zone)), _SLOTS))
+    return min((after - before for before, after in found), default=None)
+
+
 def _words(line: Line) -> tuple[str, ...]:
     """Return the words of a call, with the name that its job has in a cluster in the place of the one it had here."""
-    name = line.path.stem
-    words = line.entry.words
-    said = [word.replace(line.said.job, name) if word.startswith("--job=") else word for word in words]
-    return tuple(name if word == line.said.job else word for word in said)
+    name, named = line.path.stem, line.said.job
+    if named is None:
+        return line.entry.words
+    said = [f"--job={name}" if word == f"--job={named}" else word for word in line.entry.words]
+    return tuple(name if word == named else word for word in said)
 
 
 def _lasts(kind: str, job: Job) -> timedelta | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import typer
@@ -45,7 +46,7 @@ def understood(said: Sequence[str]) -> Understood:
     from reconciler.cli import commands
 
     words = arranged(said, commands.NAMES)
-    program = typer.main.get_command(commands.app)
+    program = _program()
     place = next((n for n, word in enumerate(words) if word in commands.NAMES and words[:n][-1:] != ["--format"]), None)
     if HELP & set(words):
         raise UsageError("it asks for help or for the version, and does nothing")
@@ -59,6 +60,13 @@ def understood(said: Sequence[str]) -> Understood:
             raise
         raise UsageError(str(format_message()).rstrip(".")) from None
     return Understood(path, dict(context.params), tuple(words))
+
+
+@cache
+def _program() -> _Command:
+    from reconciler.cli import commands
+
+    return typer.main.get_command(commands.app)
 
 
 def _command(program: _Command, words: list[str]) -> tuple[_Command, str, list[str]]:
