@@ -39,7 +39,7 @@ SENTENCE: Final = 1000
 class Looked:
     """What a run looked at: the calendars it was to read, whose each is and whether it was observed.
 
-    `sources` are those calendars again, by the name of their source; `named` the numbers of all that the job names.
+    `sources` are those of them that were tried, by the name of their source; `named` numbers all that the job names.
     `could_find` says of what was open, by its key and agent, whether it could have found it; `compared`, whether both
     sides were compared at all.
     """

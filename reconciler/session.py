@@ -152,6 +152,10 @@ def _since(keys: Iterable[str], before: Mapping[str, Sighting], now: datetime) -
     return {key: (before[key].first_seen, before[key].times + 1) if key in before else (now, 1) for key in keys}
 
 
+def _is_tried(each: Observed) -> bool:
+    return each.asked and not each.rested
+
+
 def _is_meant(calendar: Calendar) -> bool:
     return calendar.agent.state is not AgentState.LEFT
 
@@ -163,7 +167,7 @@ def _remember(
     seen = {gap_key(each.watched.calendar) for each in this.observed if each.mode is not None}
     looked = Looked(
         asked=[(each.watched.calendar.agent.email, each.mode is not None) for each in this.observed if each.asked],
-        sources=[(each.watched.calendar.source, each.mode is not None) for each in this.observed if each.asked],
+        sources=[(each.watched.calendar.source, each.mode is not None) for each in this.observed if _is_tried(each)],
         named=frozenset(each.watched.id for each in this.observed if _is_meant(each.watched.calendar)),
         could_find=lambda key, agent: key in seen or (could_tell and agent not in blind),
         compared=could_tell,

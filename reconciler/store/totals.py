@@ -40,7 +40,7 @@ LABELS: Final[Mapping[str, Labels]] = {
 def add(connection: Connection, state: State, more: Totals) -> None:
     """Add to the totals, in the caller's transaction; those of other processes are neither lost nor counted twice."""
     each = ((name, labels, value) for name, of in sorted(more.items()) for labels, value in sorted(of.items()))
-    rows = [_row(state, name, labels, value) for name, labels, value in each if value]
+    rows = [_row(state, name, labels, value) for name, labels, value in each]  # noughts too: a counter begins with one
     if rows:  # always in one order, so that two processes can't wait for each other
         connection.execute(_adding(connection.dialect.name), rows)
 
