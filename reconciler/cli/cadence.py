@@ -77,6 +77,9 @@ def verdicts(table: str, demand: Demand, budget: Budget, schedule: Schedule) -> 
     yield Says("budget", turn is not None, _permitted(table, demand, budget, turn))
     if turn is not None:
         yield _promised(table, demand, budget, schedule, turn)
+        if beat := rhythm(list(schedule.slots or ())):
+            asks = f"{costs(demand, beat):,} of the {int(budget.permits_per_day()):,} requests a day"
+            yield Says("requests", holds=True, says=f"what the crontab starts asks for {asks} that this share permits")
         if schedule.freshness < turn:
             yield Says("freshness", holds=False, says=_stale(schedule, turn))
 
@@ -108,6 +111,11 @@ def lasts(budget: Budget, demand: Demand) -> timedelta:
     if agent := _agent(budget):
         waits.append(_wait(agent, demand.busiest))
     return timedelta(seconds=max(waits, default=0.0))
+
+
+def costs(demand: Demand, beat: Rhythm) -> int:
+    """Return the requests that reading every calendar at every slot takes on the fullest day."""
+    return math.ceil(demand.calendars * _a_run(beat) * beat.per_day)
 
 
 def _wait(bucket: Bucket, requests: int) -> float:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
-from reconciler.cli import cadence, screen
-from reconciler.cli.cadence import Demand, Schedule
+from reconciler.cli import fitting, screen
 from reconciler.cli.lines import LONGEST, Line, Mark, problems
 from reconciler.cli.rights import rights
 from reconciler.errors import AccessError, ConfigError
 from reconciler.model import AgentState, Postponed, Pull, Unobserved, Window
 from reconciler.report.words import bounded, plural
-from reconciler.schedule import find, read, reads
-from reconciler.schedule import slots as slots_of
 
 if TYPE_CHECKING:
     from reconciler.agents import Directory
@@ -46,7 +41,7 @@ def sources(call: Call, job: Job, people: Directory, state: State | None) -> Ite
         yield from _made(call, quotas, made, opened)
         yield from _calendars(call, job, people, made)
         yield from rights(call, quotas, {table.name: spread(_of(table.name, people)) for table in job.sources}, made)
-    yield from _budgets(call, job, people)
+    yield from fitting.lines(call, job, people)
 
 
 def _made(call: Call, quotas: Quotas, made: dict[str, Source], opened: ExitStack) -> Iterator[Line]:
@@ -134,41 +129,3 @@ def _calendar(calendar: Calendar, outcome: Pull | Unobserved | Postponed) -> Lin
     if outcome.quarantined:
         return Line(name, Mark.NOTE, f"{events}, and {plural(len(outcome.quarantined), 'entry')} that can't be read")
     return Line(name, Mark.OK, events)
-
-
-# ---- budgets and the schedule ---------------------------------------------------------------------------------------
-
-
-def _budgets(call: Call, job: Job, people: Directory) -> Iterator[Line]:
-    """Say of each provider's project what its budget permits, and whether the schedule promises more."""
-    from reconciler.assembly import budget_of, provider_of
-
-    tables = [table for table in job.sources if table.kind != "ics"]
-    if not tables:
-        return
-    schedule = yield from _schedule(call, job)
-    projects = {table.name: provider_of(table, call.world.environ) for table in tables}
-    for project in dict.fromkeys(projects.values()):
-        agents = Counter(one.agent.email for one in _active(people.calendars) if projects.get(one.source) == project)
-        if agents:
-            demand = Demand(calendars=agents.total(), busiest=max(agents.values()))
-            for each in cadence.verdicts(project.partition(":")[0], demand, budget_of(job, project), schedule):
-                mark = Mark.OK if each.holds else Mark.PROBLEM
-                yield Line(f"{each.about} {project}", mark, bounded(each.says, LONGEST))
-
-
-def _schedule(call: Call, job: Job) -> Generator[Line, None, Schedule]:
-    """Return the slots at which a crontab starts this job, and say what cron would not understand of it."""
-    world, path = call.world, (call.world.cwd / job.path).absolute()
-    slots = None
-    crontab = find(path, world.environ, world.cwd)
-    if crontab is not None:
-        try:
-            found = read(crontab)
-        except ConfigError as error:
-            yield from problems("crontab", error)
-        else:
-            yield from (Line("crontab", Mark.PROBLEM, bounded(str(problem), LONGEST)) for problem in found.problems)
-            entries = [entry for entry in found.entries if reads(entry, path, call.commands)]
-            slots = slots_of(entries, world.clock(), ZoneInfo("UTC")) if entries else None
-    return Schedule(slots=slots, freshness=job.run.freshness, deadline=job.run.deadline)

@@ -1,0 +1,90 @@
+"""Whether a schedule fits: what it costs each provider's budget, and whether a job that waits its part comes in time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from reconciler.cli import cadence
+from reconciler.cli.cadence import Demand, Schedule, spoken
+from reconciler.cli.lines import LONGEST, Line, Mark, problems
+from reconciler.cli.scheduling import part
+from reconciler.errors import ConfigError
+from reconciler.model import AgentState
+from reconciler.report.words import bounded
+from reconciler.schedule import find, machine_zone, read, reads, rhythm
+from reconciler.schedule import slots as slots_of
+
+if TYPE_CHECKING:
+    from reconciler.agents import Directory
+    from reconciler.cli.world import Call
+    from reconciler.config import Job
+    from reconciler.schedule import Entry
+
+
+def lines(call: Call, job: Job, people: Directory) -> Iterator[Line]:
+    """Say what cron would not understand of the job's crontab, and whether its schedule fits."""
+    entries = yield from _entries(call, job)
+    yield from fits(call, job, people, entries)
+
+
+def fits(call: Call, job: Job, people: Directory, entries: Iterable[Entry]) -> Iterator[Line]:
+    """Say whether what these lines start on a job fits into its budgets, and between its slots."""
+    schedule = _schedule(call, job, entries)
+    yield from _waits(job, schedule)
+    yield from _budgets(call, job, people, schedule)
+
+
+def _entries(call: Call, job: Job) -> Generator[Line, None, tuple[Entry, ...]]:
+    world, path = call.world, (call.world.cwd / job.path).absolute()
+    crontab = find(path, world.environ, world.cwd)
+    if crontab is None:
+        return ()
+    try:
+        found = read(crontab)
+    except ConfigError as error:
+        yield from problems("crontab", error)
+        return ()
+    yield from (Line("crontab", Mark.PROBLEM, bounded(str(problem), LONGEST)) for problem in found.problems)
+    return found.entries
+
+
+def _schedule(call: Call, job: Job, entries: Iterable[Entry]) -> Schedule:
+    """Return the slots at which these lines start this job, and what it says itself."""
+    world, path = call.world, (call.world.cwd / job.path).absolute()
+    reading = [entry for entry in entries if reads(entry, path, call.commands)]
+    slots = slots_of(reading, world.clock(), machine_zone(world.environ)) if reading else None
+    return Schedule(slots=slots, freshness=job.run.freshness, deadline=job.run.deadline)
+
+
+def _budgets(call: Call, job: Job, people: Directory, schedule: Schedule) -> Iterator[Line]:
+    """Say of each provider's project what its budget permits, and whether the schedule promises more."""
+    from reconciler.assembly import budget_of, provider_of
+
+    projects = {table.name: provider_of(table, call.world.environ) for table in job.sources if table.kind != "ics"}
+    active = [one for one in people.calendars if one.agent.state is not AgentState.LEFT]
+    for project in dict.fromkeys(projects.values()):
+        agents = Counter(one.agent.email for one in active if projects.get(one.source) == project)
+        if agents:
+            demand = Demand(calendars=agents.total(), busiest=max(agents.values()))
+            for each in cadence.verdicts(project.partition(":")[0], demand, budget_of(job, project), schedule):
+                mark = Mark.OK if each.holds else Mark.PROBLEM
+                yield Line(f"{each.about} {project}", mark, bounded(each.says, LONGEST))
+
+
+def _waits(job: Job, schedule: Schedule) -> Iterator[Line]:
+    """Say how long a job that was given a jitter waits for its turn, and what that leaves of the time to the next."""
+    beat = rhythm(list(schedule.slots or ()))
+    if not job.run.jitter or beat is None:
+        return
+    waits = part(job.name, job.run.jitter)
+    says = f"each run starts {int(waits.total_seconds())} s after its slot, and the slots are {spoken(beat.shortest)} apart"
+    if waits >= beat.shortest:
+        yield Line("jitter", Mark.PROBLEM, f"{says}: the next has come by then. Write a shorter jitter in [run]")
+    elif waits + (job.run.deadline or 0 * waits) > beat.shortest:
+        yield Line(
+            "jitter", Mark.NOTE, f"{says}: with its deadline a run may last into the next, which then waits its turn"
+        )
+    else:
+        yield Line("jitter", Mark.OK, says)

@@ -1,0 +1,79 @@
+"""Whether a schedule is kept: which slot of a line came last, whether it is late, and how many were missed before it.
+
+Pure but for what croniter says of the line's slots. A slot is late once its grace has passed and its work is not done;
+when the next one comes, it is missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from reconciler.schedule.times import SLOT_LIMIT, following, latest
+
+if TYPE_CHECKING:
+    from reconciler.schedule.crontab import Entry
+
+GRACE: Final = timedelta(minutes=2)
+"""After that cron has started what it will, on any machine that is not down."""
+LOOK_BACK: Final = (timedelta(days=7), timedelta(days=2))
+"""How far missed slots are looked for: the shorter one for a line with too many slots."""
+NEXT: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How a line stands. `missed` slots came since `first_missed`; before `since` nobody has looked."""
+
+    coming: tuple[datetime, ...]
+    last: datetime | None
+    is_late: bool = False
+    missed: int = 0
+    first_missed: datetime | None = None
+    since: datetime | None = None
+
+
+def kept(
+    entry: Entry,
+    now: datetime,
+    zone: ZoneInfo,
+    done: Collection[datetime] | None,
+    first: datetime | None,
+    grace: timedelta,
+) -> Kept:
+    """Return how a line stands, of whose slots those in `done` are done; None where nobody notes them.
+
+    Nothing can be missed before the `first` slot that was noted; where there is none, only the last can be late.
+    """
+    coming = tuple(islice(following(entry, now + timedelta(seconds=1), zone), NEXT))
+    last = latest([entry], now, zone)
+    if done is None or last is None:
+        return Kept(coming=coming, last=last)
+    is_late = last not in done and now - last > grace
+    if first is None:
+        return Kept(coming=coming, last=last, is_late=is_late)
+    since, passed = _passed(entry, now, zone, first)
+    missed = [slot for slot in passed if slot != last and slot not in done and now - slot > grace]
+    return Kept(
+        coming=coming,
+        last=last,
+        is_late=is_late,
+        missed=len(missed),
+        first_missed=missed[0] if missed else None,
+        since=since,
+    )
+
+
+def _passed(entry: Entry, now: datetime, zone: ZoneInfo, first: datetime) -> tuple[datetime, list[datetime]]:
+    """Return the slots that have passed, and since when they are looked at."""
+    since, found = now, list[datetime]()
+    for back in LOOK_BACK:
+        since = max(now - back, first)
+        found = list(islice(takewhile(lambda slot: slot <= now, following(entry, since, zone)), SLOT_LIMIT + 1))
+        if len(found) <= SLOT_LIMIT:
+            break
+    return since, found
