@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.cli import logs, scheduling, screen
+from reconciler.cli import logs, measuring, scheduling, screen
 from reconciler.cli.world import Format, load_job
 from reconciler.report.words import lasting
 
@@ -36,10 +36,17 @@ MEGABYTE: Final = 1_000_000
 @logs.told("state prune")
 def prune(call: Call, argument: str | None, *, dry_run: bool, scheduled: bool) -> int:
     """Drop what is old, or count it. Needs the state database and no secrets."""
+    named = load_job(call, argument)
+    if dry_run:
+        return _opened(call, named, dry_run=True, scheduled=False)
+    with measuring.measured(call, named):
+        return _opened(call, named, dry_run=False, scheduled=scheduled)
+
+
+def _opened(call: Call, named: Named, *, dry_run: bool, scheduled: bool) -> int:
     from reconciler.store.state import open_state
 
-    named = load_job(call, argument)
-    slot = scheduling.slot_of(call, named) if scheduled and not dry_run else None
+    slot = scheduling.slot_of(call, named) if scheduled else None
     state = open_state(named.job.state.reveal(call.world.environ), named.job.name)
     try:
         return scheduling.once(call, state, slot, lambda: _prune(call, named, state, dry_run=dry_run))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from reconciler.cli import logs, scheduling, screen
+from reconciler.cli import logs, measuring, scheduling, screen
 from reconciler.cli.moments import moment_of
 from reconciler.cli.world import Format, load_job
 from reconciler.errors import Problem, UsageError
@@ -53,8 +53,13 @@ def report(call: Call, argument: str | None, asked: Asked) -> int:
     _check(asked)
     named = load_job(call, argument)
     slot = scheduling.slot_of(call, named) if asked.scheduled else None
-    with reporting.desk(named.job, call.world.environ, clock=call.world.clock) as desk:
+    with _measured(call, named, asked), reporting.desk(named.job, call.world.environ, clock=call.world.clock) as desk:
         return scheduling.once(call, desk.state, slot, lambda: _told(call, named, desk, asked))
+
+
+def _measured(call: Call, named: Named, asked: Asked) -> AbstractContextManager[None]:
+    """Measure what is sent; who only reads a report leaves the figures of the job alone."""
+    return measuring.measured(call, named) if asked.send else nullcontext()
 
 
 def _told(call: Call, named: Named, desk: Desk, asked: Asked) -> int:
