@@ -78,8 +78,9 @@ def verdicts(table: str, demand: Demand, budget: Budget, schedule: Schedule) -> 
     if turn is not None:
         yield _promised(table, demand, budget, schedule, turn)
         if beat := rhythm(list(schedule.slots or ())):
-            asks = f"{costs(demand, beat):,} of the {int(budget.permits_per_day()):,} requests a day"
-            yield Says("requests", holds=True, says=f"what the crontab starts asks for {asks} that this share permits")
+            permitted = f"{int(budget.permits_per_day()):,}"
+            says = f"the crontab asks for {costs(demand, beat):,} requests a day, and this share permits {permitted}"
+            yield Says("cost", holds=True, says=says)
         if schedule.freshness < turn:
             yield Says("freshness", holds=False, says=_stale(schedule, turn))
 

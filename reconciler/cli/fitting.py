@@ -1,9 +1,10 @@
-"""Whether a schedule fits: what it costs each provider's budget, and whether a job that waits its part comes in time."""
+"""Whether a schedule fits: what it costs each provider's budget, and whether a job that waits comes in time."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.cli import cadence
@@ -79,12 +80,11 @@ def _waits(job: Job, schedule: Schedule) -> Iterator[Line]:
     if not job.run.jitter or beat is None:
         return
     waits = part(job.name, job.run.jitter)
-    says = f"each run starts {int(waits.total_seconds())} s after its slot, and the slots are {spoken(beat.shortest)} apart"
+    says = f"each run starts {int(waits.total_seconds())} s after its slot; slots are {spoken(beat.shortest)} apart"
     if waits >= beat.shortest:
         yield Line("jitter", Mark.PROBLEM, f"{says}: the next has come by then. Write a shorter jitter in [run]")
-    elif waits + (job.run.deadline or 0 * waits) > beat.shortest:
-        yield Line(
-            "jitter", Mark.NOTE, f"{says}: with its deadline a run may last into the next, which then waits its turn"
-        )
+    elif waits + (job.run.deadline or timedelta()) > beat.shortest:
+        still = "a run that needs its whole deadline is still at work when the next starts"
+        yield Line("jitter", Mark.NOTE, f"{says}: {still}")
     else:
         yield Line("jitter", Mark.OK, says)
