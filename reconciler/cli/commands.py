@@ -43,6 +43,11 @@ ScheduledOption = Annotated[
 ]
 AgentOption = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only findings of this agent.")]
 
+PersonArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="Whose address: a client's, or a former agent's.")]
+NameOption = Annotated[
+    list[str] | None, typer.Option("--name", metavar="NAME", help="By which they are named in texts; repeatable.")
+]
+
 app = typer.Typer(
     name="reconcile",
     no_args_is_help=False,
@@ -355,6 +360,34 @@ def prune(
     return pruning.prune(context.obj, job or named, dry_run=dry_run, scheduled=scheduled)
 
 
+@state.command(epilog=COMMON)
+def forget(
+    context: typer.Context,
+    email: PersonArgument,
+    *,
+    name: NameOption = None,
+    reports: Annotated[
+        list[str] | None,
+        typer.Option("--reports", metavar="FOLDER", help="Remove the report files in it that name them; repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be changed.")] = False,
+    job: JobOption = None,
+) -> int:
+    """Keep nothing about a person any more but the times of their appointments, now and from now on."""
+    from reconciler.cli import forgetting
+
+    asked = forgetting.Asked(address=email, names=tuple(name or ()), reports=tuple(reports or ()), dry_run=dry_run)
+    return forgetting.forget(context.obj, asked, job)
+
+
+@state.command(epilog=COMMON)
+def subject(context: typer.Context, email: PersonArgument, *, name: NameOption = None, job: JobOption = None) -> int:
+    """Show all that is kept about a person."""
+    from reconciler.cli import forgetting, personal
+
+    return personal.subject(context.obj, forgetting.Asked(address=email, names=tuple(name or ())), job)
+
+
 def _not_here(parent: typer.Typer, prefix: str, commands: dict[str, later.Later]) -> None:
     """Add commands that only say that they are not part of this release."""
 
@@ -373,6 +406,5 @@ def _not_here(parent: typer.Typer, prefix: str, commands: dict[str, later.Later]
 
 
 _not_here(app, "", later.COMMANDS)
-_not_here(state, "state ", later.STATE)
 app.add_typer(state)
 app.add_typer(generate)

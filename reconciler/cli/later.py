@@ -28,19 +28,6 @@ COMMANDS: Final[dict[str, Later]] = {
     ),
 }
 
-STATE: Final[dict[str, Later]] = {
-    "forget": Later(
-        "EMAIL [--job JOB]",
-        "Remove a person from the state database.",
-        "delete the state database's file: the next run builds it anew from both sides.",
-    ),
-    "subject": Later(
-        "EMAIL [--job JOB]",
-        "List what the state database knows of a person.",
-        "the state database is a plain SQL database, and its tables can be searched.",
-    ),
-}
-
 
 def sentence(name: str, later: Later) -> str:
     """Say that a command is not there yet and what to do meanwhile."""

@@ -31,8 +31,13 @@ def forgotten(connection: Connection, state: State) -> Forgotten:
 def suppress(connection: Connection, state: State, addresses: Iterable[str], now: datetime) -> None:
     """Remember these addresses as those of whom nothing is kept."""
     at = codec.epoch(now)
-    rows = [{"job": state.job, "mark": mark_of(address, state.salt), "at": at} for address in addresses]
-    upsert(connection, suppressed, rows, kept=("at",))
+    rows = [{"job": state.job, "mark": mark, "at": at} for mark in marks_of(state, addresses)]
+    upsert(connection, suppressed, rows)
+
+
+def marks_of(state: State, addresses: Iterable[str]) -> list[bytes]:
+    """Return the marks of these addresses in this job."""
+    return [mark_of(address, state.salt) for address in addresses]
 
 
 def as_kept(connection: Connection, state: State, found: Sequence[Record]) -> list[Record]:

@@ -207,8 +207,6 @@ def test_usage_mistakes_are_a_sentence_and_exit_2(
 
 EVERY_LATER = [
     *((name, later.COMMANDS[name]) for name in later.COMMANDS),
-    *((f"state {name}", later.STATE[name]) for name in later.STATE),
-    *((f"generate {name}", later.GENERATE[name]) for name in later.GENERATE),
 ]
 
 
@@ -224,7 +222,9 @@ def test_what_is_not_here_yet_says_so_in_one_sentence(
     assert said.out == ""
 
 
-@pytest.mark.parametrize("name", [*commands.NAMES, "state prune", "generate kubernetes"])
+@pytest.mark.parametrize(
+    "name", [*commands.NAMES, "state prune", "state forget", "state subject", "generate kubernetes"]
+)
 def test_every_command_has_help(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(tmp_path, *name.split(), "--help") == 0
     assert f"reconcile {name}" in capsys.readouterr().out
