@@ -34,6 +34,13 @@ class Missed:
         return bool(self.chain or self.expansion)
 
 
+def together(before: Missed | None, now: Missed | None) -> Missed | None:
+    """Return what two reads had missed; what is wrong even after a read, the later one knows."""
+    if before is None or now is None:
+        return before or now
+    return Missed(tuple(sorted({*before.chain, *now.chain})), now.expansion)
+
+
 def missed(
     before: Mapping[str, Seen], after: Mapping[str, Seen], audit: Audit, *, unreadable: Collection[str] = ()
 ) -> Missed:

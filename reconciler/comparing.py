@@ -95,6 +95,7 @@ def world_of(setup: Setup, observed: Sequence[Observed], now: datetime, shape: S
         watched={each.watched.id: each.watched for each in observed},
         scope=Scope(setup.window(now), frozenset(blind)),
         settle=setup.job.window.settle,
+        as_of=min([now, *(each.since for each in observed if each.since is not None)]),
         people={agent.email: agent for agent in setup.directory.agents},
         blind_agents=frozenset(each.watched.calendar.agent.email for each in observed if each.mode is None),
         quarantined=frozenset((each.watched.id, event) for each in observed for event, _ in each.quarantined),

@@ -35,13 +35,18 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What judging needs to know beyond the rows: the rules, the calendars, who is blind, the people and the time."""
+    """What judging needs to know beyond the rows: the rules, the calendars, who is blind, the people and the time.
+
+    `as_of` is when the oldest read was made that counts, if not in this run: what moved since then may have moved in a
+    calendar too, where nobody has looked yet.
+    """
 
     rules: Rules
     context: Context
     watched: Mapping[int, Watched]
     scope: Scope
     settle: timedelta
+    as_of: datetime
     people: Mapping[str, Agent]
     blind_agents: frozenset[str] = frozenset()  # of whom at least one calendar was not observed
     quarantined: frozenset[tuple[int, str]] = frozenset()

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler import audit, mirror, normalise
 from reconciler.audit import Missed
 from reconciler.errors import ReconcilerError
-from reconciler.model import AgentState, Calendar, Cursor, Mode, Postponed, Pull, Quarantined, Unobserved, Window
+from reconciler.model import Calendar, Mode, Postponed, Pull, Quarantined, Unobserved
 from reconciler.normalise import Terms
+from reconciler.reading import Observed, Reading, entries, not_asked, not_reached, scope_of, valid_cursor, waiting
 from reconciler.sources import PullRequest
 from reconciler.store import lazy, records, state, suppressed
 from reconciler.store import mirror as rows
-from reconciler.store.state import State, Watched
+from reconciler.store.state import Watched
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from reconciler.model import Seen
-    from reconciler.sources import Source
+
+__all__ = ["Observed", "Reading", "is_other_scope", "observe_calendars"]
 
 READERS = 16
 """Calendars that are read at once; their results are handed to one writer."""
@@ -36,51 +32,8 @@ AHEAD = 4
 """Reads that may wait for the writer, for each reader: what was read and not yet written stays bounded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """How one calendar was read in this run. `mode` is None when it was not, `asked` is false when that was meant.
-
-    `rested` says that it was not even tried: an earlier run found that trying makes no sense for now, and said so.
-    `missed` is what a comparison with an independent list found, where this read came with one.
-    """
-
-    watched: Watched
-    mode: Mode | None
-    why: str | None = None
-    asked: bool = True
-    zone: str | None = None
-    quarantined: tuple[tuple[str, str], ...] = ()
-    missed: Missed | None = None
-    rested: bool = False
-
-
-# ---- calendars ------------------------------------------------------------------------------------------------------
-
-
 QUIET = 500
 """Reads that found nothing new are committed together, this many in one transaction: nearly all of them do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What reading calendars takes: the sources by name, the window, the terms rows are made by, and who is asked."""
-
-    store: State
-    sources: Mapping[str, Source]
-    window: Window
-    terms: Terms
-    now: datetime
-    evidence_after: Mapping[str, timedelta] = field(default_factory=dict)
-    full: bool = False
-    dry_run: bool = False
-    only: frozenset[str] | None = None
-    freshness: timedelta = timedelta()
-    patience: Callable[[], float] = lambda: math.inf  # seconds that are left for this run
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Return the digest of the terms, made once: it covers every agent, and every calendar asks for it."""
-        return self.terms.fingerprint
 
 
 SPENT = 3
@@ -111,19 +64,37 @@ LATE = "it was not reached before the deadline"
 
 def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterator[Observed]:
     """Read the calendars and commit each read with its cursor; yield how each one went, in the order they are done."""
+    told = []
+    for one in _observed(reading, _watched(reading, calendars)):
+        yield one
+        if one.missed is not None:
+            told.append(one.watched.id)
+    if told and reading.tells:
+        with reading.store.begin() as connection:
+            state.told_missed(connection, told)
+
+
+def _watched(reading: Reading, calendars: Iterable[Calendar]) -> list[Watched]:
+    """Return the calendars as the state knows them, those of the share; who reads all lets go of those not named."""
     with reading.store.begin() as connection:
         watched = state.watch(connection, reading.store, calendars)
-        rows.retire(connection, reading.store, {one.id for one in watched})
+        if reading.share is None:
+            rows.retire(connection, reading.store, {one.id for one in watched})
+    share = reading.share
+    return watched if share is None else [one for one in watched if share(one.calendar)]
+
+
+def _observed(reading: Reading, watched: Iterable[Watched]) -> Iterator[Observed]:
     asked = []
-    for one in sorted(watched, key=_waiting):
-        if (left := _not_asked(reading, one)) is not None:
+    for one in sorted(watched, key=waiting):
+        if (left := not_asked(reading, one)) is not None:
             yield left
         else:
             asked.append(one)
     quiet: list[tuple[Watched, Pull]] = []
     for one, outcome in _pulled(reading, asked):
         if isinstance(outcome, Postponed):
-            yield _not_reached(reading, one, outcome)
+            yield not_reached(reading, one, outcome)
         elif isinstance(outcome, Pull) and _is_quiet(one, outcome):
             quiet.append((one, _scoped(reading, one, outcome)))
         else:
@@ -134,11 +105,6 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
     yield from _touched(reading, quiet)
 
 
-def _waiting(watched: Watched) -> tuple[float, int]:
-    """Order calendars by when they had a turn: new ones first, and one that always fails waits like everybody else."""
-    return watched.tried_at.timestamp() if watched.tried_at else -math.inf, watched.id
-
-
 def is_other_scope(reading: Reading, calendars: Iterable[Calendar]) -> bool:
     """Tell whether the state was read for other calendars, in a window of another length, or by other terms."""
     wanted = {(one.source, one.agent.email, one.name): one for one in calendars}
@@ -146,47 +112,9 @@ def is_other_scope(reading: Reading, calendars: Iterable[Calendar]) -> bool:
         cursors = state.cursors_of(connection, reading.store)
     if cursors.keys() - wanted.keys():
         return True
-    return bool(cursors) and not any(cursor.scope == _scope(reading, wanted[name]) for name, cursor in cursors.items())
-
-
-def _not_asked(reading: Reading, watched: Watched) -> Observed | None:
-    """Say of a calendar that nobody is to ask for in this run what it counts as; None for one that is read."""
-    agent = watched.calendar.agent
-    if agent.state is AgentState.LEFT:
-        why = "the agent left: the calendar is frozen"
-    elif reading.only is not None and agent.email not in reading.only:
-        why = "not part of this run (--only)"
-    elif _rests(reading, watched):
-        return Observed(watched=watched, mode=None, why=watched.why, zone=watched.zone, rested=True)
-    else:
-        return None
-    return Observed(watched=watched, mode=None, why=why, asked=False, zone=watched.zone)
-
-
-def _rests(reading: Reading, watched: Watched) -> bool:
-    """Tell whether trying this calendar again makes no sense yet; whoever names it, or asks for all, knows better.
-
-    One that was last tried in times to come was so by a clock that was wrong.
-    """
-    if reading.full or reading.only is not None or watched.next_try is None or watched.tried_at is None:
-        return False
-    return watched.tried_at <= reading.now < watched.next_try
-
-
-def _not_reached(reading: Reading, watched: Watched, postponed: Postponed) -> Observed:
-    """Say what a calendar counts as that was left for a later run: observed, while its last read is fresh.
-
-    One that could not be read when it was last tried stays unobserved: what was lost is not found by not looking.
-    """
-    seen_at = watched.seen_at if watched.blind_since is None else None
-    fresh = seen_at is not None and abs(reading.now - seen_at) <= reading.freshness
-    why = f"{postponed.why.rstrip('.')}; it is among the first next time."
-    mode = Mode.INCREMENTAL if fresh else None
-    return Observed(watched=watched, mode=mode, why=why, zone=watched.zone, quarantined=_entries(watched))
-
-
-def _entries(read: Watched | Pull) -> tuple[tuple[str, str], ...]:
-    return tuple((entry.id, entry.why) for entry in read.quarantined)
+    return bool(cursors) and not any(
+        cursor.scope == scope_of(reading, wanted[name]) for name, cursor in cursors.items()
+    )
 
 
 def _pulled(reading: Reading, watched: Iterable[Watched]) -> Iterator[tuple[Watched, Pull | Unobserved | Postponed]]:
@@ -241,7 +169,7 @@ def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved | Postponed:
         calendar=watched.calendar,
         window=reading.window,
         now=reading.now,
-        cursor=_valid_cursor(reading, watched),
+        cursor=valid_cursor(reading, watched),
         last=None if reading.full else watched.cursor,
         known=lazy.Ids(reading.store, watched.id),
         linked=lazy.Ids(reading.store, watched.id, linked=True),
@@ -252,25 +180,6 @@ def _pull(reading: Reading, watched: Watched) -> Pull | Unobserved | Postponed:
     return source.pull(request)
 
 
-def _scope(reading: Reading, calendar: Calendar) -> str:
-    """Fingerprint everything that shapes this calendar's rows: another scope means a full read.
-
-    The length of the window is part of it: a source may read further ahead, so that its cursors do not tell.
-    """
-    source, length = reading.sources[calendar.source].scope(calendar), reading.window.end - reading.window.start
-    return hashlib.blake2b(f"{source}|{reading.fingerprint}|{length}".encode(), digest_size=16).hexdigest()
-
-
-def _valid_cursor(reading: Reading, watched: Watched) -> Cursor | None:
-    """Return the cursor if it still fits what is asked, in the scope its source knows."""
-    cursor = watched.cursor
-    if cursor is None or reading.full or cursor.scope != _scope(reading, watched.calendar):
-        return None
-    if not cursor.window.contains(reading.window):
-        return None
-    return replace(cursor, scope=reading.sources[watched.calendar.source].scope(watched.calendar))
-
-
 def _is_quiet(watched: Watched, pull: Pull) -> bool:
     """Tell whether nothing but the cursor is to be written of a read."""
     said = (pull.events, pull.tombstones, pull.quarantined, pull.series, pull.unchanged, pull.rules, pull.audit)
@@ -278,7 +187,7 @@ def _is_quiet(watched: Watched, pull: Pull) -> bool:
 
 
 def _scoped(reading: Reading, watched: Watched, pull: Pull) -> Pull:
-    return replace(pull, cursor=replace(pull.cursor, scope=_scope(reading, watched.calendar)))
+    return replace(pull, cursor=replace(pull.cursor, scope=scope_of(reading, watched.calendar)))
 
 
 def _touched(reading: Reading, quiet: Iterable[tuple[Watched, Pull]]) -> Iterator[Observed]:
@@ -289,7 +198,13 @@ def _touched(reading: Reading, quiet: Iterable[tuple[Watched, Pull]]) -> Iterato
     with reading.store.begin() as connection:
         rows.touch(connection, pairs)
     for watched, pull in pairs:
-        yield Observed(watched=watched, mode=pull.mode, zone=watched.zone, quarantined=_entries(watched))
+        yield Observed(
+            watched=watched,
+            mode=pull.mode,
+            zone=watched.zone,
+            quarantined=entries(watched),
+            missed=watched.missed,
+        )
 
 
 def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -> Observed:
@@ -310,9 +225,12 @@ def _committed(reading: Reading, watched: Watched, outcome: Pull | Unobserved) -
         )
         if rows.commit_pull(connection, reading.store, watched, pull, before, after):
             missed = _missed(reading, watched, pull, before, after)
-        if missed is not None and missed.expansion and _valid_cursor(reading, watched):
+        if missed is not None and missed.expansion and valid_cursor(reading, watched):
             rows.read_whole_next(connection, [watched.id])
-    return Observed(watched=watched, mode=pull.mode, zone=pull.zone, quarantined=_entries(pull), missed=missed)
+        if missed is not None and not reading.tells:
+            state.keep_missed(connection, watched, missed)
+    missed = audit.together(watched.missed, missed)
+    return Observed(watched=watched, mode=pull.mode, zone=pull.zone, quarantined=entries(pull), missed=missed)
 
 
 def _missed(
@@ -322,7 +240,7 @@ def _missed(
     if pull.audit is None:
         return None
     unreadable = {entry.id for entry in pull.quarantined}
-    chained = before if _valid_cursor(reading, watched) else after
+    chained = before if valid_cursor(reading, watched) else after
     return audit.missed(chained, after, pull.audit, unreadable=unreadable) or None
 
 

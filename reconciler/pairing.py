@@ -116,11 +116,11 @@ def _is_quarantined(pair: Pair, world: World) -> bool:
 
 
 def _is_young(pair: Pair, world: World) -> bool:
-    """Tell whether the side that moved did so less than `settle` ago; what has no time is settled."""
+    """Tell whether the side that moved did so less than `settle` before all was seen; what has no time is settled."""
     believable = world.context.now + world.settle  # no clock is that far ahead: such a time says nothing
     sides = (_calendar_moved_at(pair, believable), _crm_moved_at(pair, believable))
     moved = [moment for moment in sides if moment is not None and moment <= believable]
-    return bool(moved) and world.context.now - max(moved) < world.settle
+    return bool(moved) and world.as_of - max(moved) < world.settle
 
 
 def _calendar_moved_at(pair: Pair, believable: datetime) -> datetime | None:

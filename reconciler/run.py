@@ -23,6 +23,8 @@ from reconciler.store import state
 from reconciler.store.scratch import scratch
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from reconciler.model import Shape
     from reconciler.result import Result
     from reconciler.session import Session
@@ -72,7 +74,7 @@ def _is_other_scope(setup: Setup, options: Options, this: Session) -> bool:
         shape = setup.reader.shape
     except (CrmUnreachableError, SnapshotError):
         return False  # nothing will be compared
-    return observe.is_other_scope(_reading(setup, options, this, shape), setup.directory.calendars)
+    return observe.is_other_scope(reading_of(setup, options, this.now, shape), setup.directory.calendars)
 
 
 # ---- observe --------------------------------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ def _observe_calendars(
 ) -> None:
     if shape is None:
         return  # the CRM was never reached: how it keeps values is not known yet
-    reading = _reading(setup, options, this, shape)
+    reading = reading_of(setup, options, this.now, shape)
     calendars = setup.directory.calendars
     for done, observed in enumerate(observe.observe_calendars(reading, calendars), 1):
         this.observed.append(observed)
@@ -108,13 +110,14 @@ def _observe_calendars(
     this.observed.sort(key=lambda each: each.watched.id)  # they come in as they are done
 
 
-def _reading(setup: Setup, options: Options, this: Session, shape: Shape) -> Reading:
+def reading_of(setup: Setup, options: Options, now: datetime, shape: Shape) -> Reading:
+    """Return what reading the calendars takes that is asked for now."""
     return Reading(
         store=setup.state,
         sources=setup.sources,
-        window=this.window,
+        window=setup.window(now),
         terms=setup.terms(shape),
-        now=this.now,
+        now=now,
         evidence_after={
             source.name: setup.job.window.settle
             for source in setup.job.sources
@@ -124,7 +127,8 @@ def _reading(setup: Setup, options: Options, this: Session, shape: Shape) -> Rea
         dry_run=setup.is_dry,
         only=options.only,
         freshness=setup.job.run.freshness,
-        patience=setup.patience(this.now),
+        due=setup.job.run.due,
+        patience=setup.patience(now),
     )
 
 

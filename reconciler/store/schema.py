@@ -85,6 +85,7 @@ calendars = Table(
     Column("heard_at", BigInteger),  # when the latest booking was made that reached the CRM without us
     Column("released_at", BigInteger),  # since when the job file may leave it out, links and all
     Column("named", Boolean, nullable=False, server_default=true()),  # whether the last run was meant to look at it
+    Column("missed", Text),  # events that earlier reads had missed, as one since the last run found: not told yet
     UniqueConstraint("job", "source", "agent", "name"),
 )
 

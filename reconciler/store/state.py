@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from reconciler.audit import Missed, together
 from reconciler.errors import StateError
 from reconciler.figures import Counted, Figures
 from reconciler.model import Calendar, Cursor, Quarantined, Shape, Window
@@ -27,7 +28,8 @@ class Watched:
     """A calendar as the state knows it. `id` stands for it in every other table; `version` guards its cursor.
 
     `seen_at` is when it was last read, `tried_at` when that was last tried; before `next_try` trying is of no use.
-    `pending` are the ids that its source still wants to look up.
+    `pending` are the ids that its source still wants to look up. `missed` is what reads since the last run found that
+    those before them had missed: the next run tells it.
     """
 
     id: int
@@ -43,6 +45,7 @@ class Watched:
     zone: str | None = None
     quarantined: tuple[Quarantined, ...] = ()
     pending: tuple[str, ...] = ()
+    missed: Missed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +124,30 @@ def save_shape(connection: Connection, state: State, shape: Shape) -> None:
 
 def watch(connection: Connection, state: State, wanted: Iterable[Calendar]) -> list[Watched]:
     """Return the wanted calendars as the state knows them, new ones added; an agent's alias finds its old rows."""
+    wanted = list(wanted)
     known = _known(connection, state)
+    if not all(_row_of(calendar, known) for calendar in wanted):
+        known = _known_alone(connection, state)
     watched = []
     for calendar in wanted:
-        agent = calendar.agent
-        found = next(
-            (
-                known[mark]
-                for address in (agent.email, *agent.aliases)
-                if (mark := (calendar.source, address, calendar.name)) in known
-            ),
-            None,
-        )
+        found = _row_of(calendar, known)
         watched.append(_watched(found, calendar) if found else _added(connection, state, calendar))
-        if found and found["agent"] != agent.email:
-            connection.execute(update(calendars).where(calendars.c.id == found["id"]).values(agent=agent.email))
+        if found and found["agent"] != calendar.agent.email:
+            moved = update(calendars).where(calendars.c.id == found["id"])
+            connection.execute(moved.values(agent=calendar.agent.email))
     return watched
+
+
+def _row_of(calendar: Calendar, known: Mapping[tuple[str, str, str], RowMapping]) -> RowMapping | None:
+    addresses = (calendar.agent.email, *calendar.agent.aliases)
+    marks = ((calendar.source, address, calendar.name) for address in addresses)
+    return next((known[mark] for mark in marks if mark in known), None)
+
+
+def _known_alone(connection: Connection, state: State) -> dict[tuple[str, str, str], RowMapping]:
+    """Look again where nobody else adds calendars meanwhile: shards that begin at once find the same ones new."""
+    connection.execute(select(jobs.c.id).where(jobs.c.id == state.job).with_for_update())
+    return _known(connection, state)
 
 
 def _known(connection: Connection, state: State) -> dict[tuple[str, str, str], RowMapping]:
@@ -184,6 +195,7 @@ def _watched(row: RowMapping, calendar: Calendar) -> Watched:
         zone=row["zone"],
         quarantined=tuple(Quarantined(*entry) for entry in codec.load(row["quarantined"]) or ()),
         pending=tuple(codec.load(row["pending"]) or ()),
+        missed=Missed(*map(tuple, codec.load(row["missed"]))) if row["missed"] else None,
     )
 
 
@@ -209,6 +221,19 @@ def strike(
     }
     connection.execute(update(calendars).where(calendars.c.id == watched.id).values(values))
     return replace(watched, strikes=watched.strikes + 1, why=why, tried_at=now, blind_since=since, next_try=until)
+
+
+def keep_missed(connection: Connection, watched: Watched, missed: Missed) -> None:
+    """Keep what a read found to have been missed, for the next run to tell: this one was none."""
+    found = together(watched.missed, missed) or missed
+    kept = codec.dump([list(found.chain), list(found.expansion)])
+    connection.execute(update(calendars).where(calendars.c.id == watched.id).values(missed=kept))
+
+
+def told_missed(connection: Connection, numbers: Iterable[int]) -> None:
+    """Let go of what a run tells of these calendars."""
+    for batch in batched(numbers):
+        connection.execute(update(calendars).where(calendars.c.id.in_(batch)).values(missed=None))
 
 
 def hear(connection: Connection, heard: Mapping[int, datetime], now: datetime) -> None:

@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("compared", sa.Boolean(), nullable=True))
     op.create_index("runs_epoch", "runs", ["epoch", "job"])
     op.add_column("calendars", sa.Column("named", sa.Boolean(), nullable=False, server_default=sa.true()))
+    op.add_column("calendars", sa.Column("missed", sa.Text(), nullable=True))
     op.create_table(
         "slots",
         sa.Column("job", sa.Integer(), nullable=False),
