@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler import decide, findings, holding
 from reconciler.accepting import Accepted
 from reconciler.comparing import world_of
+from reconciler.findings import key_of
 from reconciler.model import Mode, Presence, Situation, Step, Verdict
 from reconciler.observe import Observed
 from reconciler.pairing import judged_event, judged_link, judged_record, records_by_key, stranger
 from reconciler.setup import Setup
-from reconciler.store import accepted, compare, journal, ledger, records, state
+from reconciler.store import about, accepted, compare, holds, journal, ledger, overview, records, state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.findings import Outlook
     from reconciler.judgement import Judged, World
     from reconciler.model import Pair
+    from reconciler.store.about import Told
     from reconciler.store.compare import Sighting
+    from reconciler.store.consents import Stored
     from reconciler.store.database import Connection
     from reconciler.store.state import State
 
 
-@dataclass(frozen=True, slots=True)
+SHORTEST: Final = 4
+"""Characters of a finding's key that may stand for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What is known of one appointment. `history` is the journal, oldest first; `finding` the stored one, if any."""
+    """What is known of one appointment, by whatever `key` was asked for; `name` is how its deltas are known.
+
+    `history` is the journal, oldest first; `told` are the findings about it that runs have left; `hold` is the revert
+    that it is held by; `waiting` the plan that waits for consent and has it; `consented` who consented, by digest;
+    `copies` are the other calendars that have the meeting.
+    """
 
     key: str
+    name: str
     pair: Pair
     verdict: Verdict
     outlook: Outlook
     history: Sequence[dict[str, Any]]
-    finding: dict[str, Any] | None
+    told: Sequence[Told]
+    hold: str | None
+    waiting: Stored | None
+    consented: Mapping[str, str]
+    copies: Sequence[str]
 
 
 def explain(setup: Setup, key: str) -> Explanation | None:
@@ -52,13 +69,42 @@ def explain(setup: Setup, key: str) -> Explanation | None:
         found = _named(connection, setup.state, world, key, finding)
         if found is None:
             return None
-        name, record = _source_key(found.pair), found.pair.record
-        history = journal.history(connection, setup.state, name or key, record.id if record else None)
         verdict = _verdict(found, world)
         known = Accepted(accepted.all_of(connection, setup.state), world.context.now)
         held = holding.held(connection, setup.state, world.rules.compare)
         _, outlook = held.rule(found, findings.outlook(found.pair, verdict, world.context))
-        return Explanation(key, found.pair, verdict, known.of(outlook), history, finding)
+        return _told(connection, setup.state, key, found.pair, verdict, known.of(outlook))
+
+
+def like(setup: Setup, prefix: str) -> Sequence[Told]:
+    """Return the findings that a part of a key may mean."""
+    with setup.state.begin() as connection:
+        return about.findings_like(connection, setup.state, prefix) if len(prefix) >= SHORTEST else ()
+
+
+def _told(
+    connection: Connection, store: State, key: str, pair: Pair, verdict: Verdict, outlook: Outlook
+) -> Explanation:
+    """Add what the state keeps about an appointment beside its sides."""
+    seen, record = pair.seen, pair.record
+    crm_id = record.id if record else pair.link.crm_id if pair.link else None
+    name = key_of(pair)
+    history = journal.history(connection, store, name, crm_id)
+    left = overview.waiting(connection, store)
+    hold = holds.of(connection, store, [name]).get(name)
+    return Explanation(
+        key=key,
+        name=name,
+        pair=pair,
+        verdict=verdict,
+        outlook=outlook,
+        history=history,
+        told=about.findings_about(connection, store, crm_id, seen.event if seen else None),
+        hold=hold.run if hold else None,
+        waiting=about.waiting_for(connection, store, left.digest if left else None, name),
+        consented=about.who_consented(connection, store, (row["approval"] for row in history if row["approval"])),
+        copies=about.copies(connection, store, seen.meeting, pair.calendar_id) if seen else (),
+    )
 
 
 def _verdict(found: Judged, world: World) -> Verdict:
@@ -101,9 +147,3 @@ def _as_last_read(watched: state.Watched) -> Observed:
     readable = watched.strikes == 0 and watched.seen_at is not None
     entries = tuple((entry.id, entry.why) for entry in watched.quarantined)
     return Observed(watched=watched, mode=Mode.INCREMENTAL if readable else None, why=watched.why, quarantined=entries)
-
-
-def _source_key(pair: Pair) -> str | None:
-    if pair.seen and pair.seen.keys:
-        return pair.seen.keys[0]
-    return pair.record.key if pair.record else None

@@ -291,7 +291,7 @@ def is_done() -> ColumnElement[bool]:
 
 
 def history(connection: Connection, state: State, key: str, crm_id: str | None) -> list[dict[str, Any]]:
-    """Return the journal of one appointment, oldest first."""
+    """Return the journal of one appointment, oldest first; `pruned` says that what was there is kept no more."""
     mine = (journal.c.key == key) if crm_id is None else (journal.c.key == key) | (journal.c.crm_id == crm_id)
     rows = connection.execute(select(journal).where(journal.c.job == state.job, mine).order_by(journal.c.id)).mappings()
     return _shown(rows.all())
@@ -302,6 +302,7 @@ def _shown(rows: Sequence[RowMapping]) -> list[dict[str, Any]]:
         {
             **row,
             "at": codec.from_epoch(row["at"]),
+            "pruned": row["before"] is None and row["after"] is None,
             "before": _fields(row["before"]),
             "after": _fields(row["after"]),
         }

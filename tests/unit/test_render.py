@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli.explaining import MATCHED
+from reconciler.cli.explained import MATCHED
 from reconciler.model import (
     Action,
     Change,
