@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.store.state import State
 
 PROBLEM: Final = 2
+_READING, _WRITING = "reading rights", "writing rights"
 _MATTERS: Final = frozenset({"rows", "rights"})
 """What a CRM check must not fail in; other lines name a race or a gap that a job can live with."""
 
@@ -145,7 +146,8 @@ def _crm(call: Call, job: Job, people: Directory, state: State) -> Iterator[Line
     except ReconcilerError as error:
         yield from problems("CRM", error)
         return
-    yield from (_crm_line(each, job) for each in says)
+    shared = _writes_by_url(job)
+    yield from (_crm_line(each, job) for each in says if not (shared and each.name == _READING))
     if job.policy.allow and writes_crm(job):
         yield from _writing(call, job, people)
 
@@ -155,9 +157,18 @@ def _writing(call: Call, job: Job, people: Directory) -> Iterator[Line]:
 
     try:
         with closing(writer_of(job, call.world.environ, people, call.world.clock)()) as writer:
-            yield from (_crm_line(each, job) for each in getattr(writer, "checks", list)())
+            says: list[Check] = getattr(writer, "checks", list)()
+            deletes = Action.DELETE in job.policy.allow
+            yield from (_crm_line(each, job) for each in says if not (deletes and each.name == _WRITING))
     except ReconcilerError as error:
         yield from problems("CRM, writing", error)
+
+
+def _writes_by_url(job: Job) -> bool:
+    """Tell whether what the CRM is read with writes to it, too: then it may be allowed to."""
+    from reconciler.assembly import writes_crm
+
+    return bool(job.policy.allow) and writes_crm(job) and getattr(job.crm, "write_url", None) is None
 
 
 def _crm_line(each: Check, job: Job) -> Line:

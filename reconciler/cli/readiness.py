@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -60,8 +60,11 @@ def _made(call: Call, quotas: Quotas, made: dict[str, Source], opened: ExitStack
 # ---- calendars ------------------------------------------------------------------------------------------------------
 
 
-def _calendars(call: Call, job: Job, people: Directory, made: Mapping[str, Source]) -> Iterator[Line]:
-    """Read calendars once, as a run would: all of them, of a provider with a quota a few."""
+def _calendars(call: Call, job: Job, people: Directory, made: dict[str, Source]) -> Iterator[Line]:
+    """Read calendars once, as a run would: all of them, of a provider with a quota a few.
+
+    A source whose credential is refused is taken out of `made`: there is nothing more to learn by it.
+    """
     asked: list[Calendar] = []
     for table in job.sources:
         its = [one for one in people.calendars if one.source == table.name and table.name in made]
@@ -92,17 +95,16 @@ def spread(calendars: Sequence[Calendar], most: int = SAMPLE) -> list[Calendar]:
 
 
 def _read(
-    call: Call, job: Job, made: Mapping[str, Source], asked: Sequence[Calendar], progress: Progress
+    call: Call, job: Job, made: dict[str, Source], asked: Sequence[Calendar], progress: Progress
 ) -> Iterator[Line]:
     now = call.world.clock()
     window = Window.around(now, job.window.past, job.window.future)
-    refused: set[str] = set()
     for done, calendar in enumerate(asked, 1):
-        if calendar.source not in refused:
+        if calendar.source in made:
             try:
                 yield _calendar(calendar, made[calendar.source].pull(_request(call, calendar, window, now)))
             except AccessError as error:  # it is about all calendars of this source alike
-                refused.add(calendar.source)
+                del made[calendar.source]
                 yield from problems(f"source {calendar.source}", error)
         progress(done, len(asked))
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call
     from reconciler.model import Calendar
     from reconciler.sources import CalendarWriter, Source
+    from reconciler.sources.google import GoogleSource
+    from reconciler.sources.microsoft import MicrosoftSource
 
 _CHANGES: Final = (".ReadWrite", ".ReadWrite.All", ".Send", ".FullControl.All", "full_access_as_app")
 """How the names of permissions of Graph's end that change something."""
@@ -66,24 +68,42 @@ def _permissions(table: Google | Microsoft) -> tuple[str, str]:
 def _too_much(
     table: Google | Microsoft, calendars: Sequence[Calendar], source: Source, *, writes: bool
 ) -> Iterator[Line]:
-    """Say what the credential for reading may do beyond that. Google's gets what it asks for, and asks for no more."""
-    if not isinstance(table, Microsoft) or not calendars or (writes and table.auth_write is None):
-        return
+    """Say what the credential for reading may do beyond what it is used for, as far as that can be known."""
+    from reconciler.sources.google import GoogleSource
     from reconciler.sources.microsoft import MicrosoftSource
-    from reconciler.sources.microsoft_faults import READ
 
-    if not isinstance(source, MicrosoftSource):
-        return
+    uses_both = writes and table.auth_write is None
     try:
-        found = source.graph.rights(source.graph.target(calendars[0]))
+        if isinstance(source, GoogleSource):
+            found = _delegated(source, calendars, uses_both=uses_both)
+        elif isinstance(source, MicrosoftSource) and calendars and not uses_both:
+            found = _named(source, calendars[0])
+        else:
+            return
     except (ProviderError, PostponedError, AccessError):
         return  # what keeps it from signing in is said where calendars are read
-    more = sorted(
-        role for role in found if role.endswith((".ReadWrite", ".ReadWrite.All", ".Send", "full_access_as_app"))
-    )
-    if more:
-        says = f"auth may do more than read: {', '.join(more)}. {READ} is enough, and can do no harm"
+    if found:
+        enough = " and ".join(_permissions(table)) if uses_both else f"{_permissions(table)[0]}"
+        are = "are" if uses_both else "is"
+        less = f"{enough} {are} enough" + ("" if uses_both else ", and can do no harm")
+        says = f"auth may do more than {'that' if uses_both else 'read'}: {', '.join(found)}. {less}"
         yield Line(f"access {table.name}", Mark.NOTE, bounded(says, LONGEST))
+
+
+def _delegated(source: GoogleSource, calendars: Sequence[Calendar], *, uses_both: bool) -> list[str]:
+    """Return which wider scopes are delegated, too: a token for each is asked for, of one agent, and thrown away.
+
+    That alone tells: Google shows nobody but an administrator what is delegated.
+    """
+    from reconciler.sources.google_auth import FULL_SCOPE, WRITE_SCOPE
+
+    wider = [FULL_SCOPE] if uses_both else [WRITE_SCOPE, FULL_SCOPE]
+    return [scope for one in calendars[:1] for scope in wider if source.api.may(source.api.target(one), scope)]
+
+
+def _named(source: MicrosoftSource, calendar: Calendar) -> list[str]:
+    """Return the permissions in the application's token that change something."""
+    return sorted(role for role in source.graph.rights(source.graph.target(calendar)) if role.endswith(_CHANGES))
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def reading_checks(connection: Connection, table: TableMap) -> list[Check]:
         _precondition(table),
         *_resolution(table),
         *_lookups(table),
+        *_beyond(connection, table, "reading rights", "SELECT is enough for url", needed=("SELECT",)),
     ]
 
 
@@ -34,9 +35,9 @@ def writing_checks(connection: Connection, table: TableMap, url: URL) -> list[Ch
     """Return what the writing account may do."""
     if table.dialect == "sqlite":
         return [_file_rights(url)]
-    if table.dialect == "postgresql":
-        return [_postgresql_rights(connection, table)]
-    return [_mysql_rights(connection)]
+    rights = _postgresql_rights(connection, table) if table.dialect == "postgresql" else _mysql_rights(connection)
+    needed = ("SELECT", "INSERT", "UPDATE")
+    return [rights, *_beyond(connection, table, "writing rights", "INSERT and UPDATE are enough", needed=needed)]
 
 
 def _visible(connection: Connection, table: TableMap) -> Check:
@@ -156,3 +157,40 @@ def _rights(*, inserts: bool, updates: bool) -> Check:
         f"the writing account lacks {' and '.join(missing)}" if missing else "the writing account may insert and update"
     )
     return Check("rights", ok=not missing, says=says)
+
+
+# ---- more than is needed --------------------------------------------------------------------------------------------
+
+_HARMFUL = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "DROP", "SUPER")
+
+
+def _beyond(connection: Connection, table: TableMap, name: str, enough: str, *, needed: tuple[str, ...]) -> list[Check]:
+    """Say what an account may do to the table without need; nothing of SQLite, whose files have owners instead."""
+    if table.dialect == "sqlite":
+        return []
+    held = _postgresql_held(connection, table) if table.dialect == "postgresql" else _mysql_held(connection, table)
+    more = [verb for verb in _HARMFUL if verb in held and verb not in needed]
+    if not more:
+        return [Check(name, ok=True, says="the account may do what it is used for, and no more")]
+    return [Check(name, ok=False, says=f"the account may do more than it is used for: {', '.join(more)}. {enough}")]
+
+
+def _postgresql_held(connection: Connection, table: TableMap) -> set[str]:
+    query = sa.text("SELECT has_table_privilege(:name, :verb)")
+    name = _quoted(connection, table)
+    verbs = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+    found = {verb for verb in verbs if connection.execute(query, {"name": name, "verb": verb}).scalar()}
+    above = connection.execute(sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")).scalar()
+    return found | ({"SUPER"} if above else set())
+
+
+def _mysql_held(connection: Connection, table: TableMap) -> set[str]:
+    """Return the verbs of all grants that reach the table: on all, on its database, on itself."""
+    database = table.table.schema or str(connection.exec_driver_sql("SELECT DATABASE()").scalar())
+    reach = {"*.*", f"{database}.*", f"{database}.{table.table.name}"}
+    found: set[str] = set()
+    for row in connection.exec_driver_sql("SHOW GRANTS"):
+        verbs, _, rest = str(row[0]).removeprefix("GRANT ").partition(" ON ")
+        if rest.partition(" TO ")[0].replace("`", "").replace("\\", "") in reach:
+            found.update(_HARMFUL if verbs.startswith("ALL PRIVILEGES") else map(str.strip, verbs.split(",")))
+    return found

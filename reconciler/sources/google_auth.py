@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 READ_SCOPE: Final = "https://www.googleapis.com/auth/calendar.events.readonly"
 WRITE_SCOPE: Final = "https://www.googleapis.com/auth/calendar.events"
 SCOPES: Final = (READ_SCOPE, WRITE_SCOPE)
+FULL_SCOPE: Final = "https://www.googleapis.com/auth/calendar"
+"""All of it, whom calendars are shared with included. Nothing here needs it."""
 METADATA_VARIABLE: Final = "GCE_METADATA_HOST"  # as google-auth calls it
 
 _KEY_KIND: Final = "service_account"

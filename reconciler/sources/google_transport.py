@@ -18,7 +18,7 @@ from reconciler.model import Calendar
 from reconciler.quota import Quota, Scope, forever
 from reconciler.sources.answers import DeniedError, ExpiredTokenError, TransientError
 from reconciler.sources.google_faults import Asked, fault
-from reconciler.sources.tokens import Tokens
+from reconciler.sources.tokens import GrantedTokens, Tokens
 from reconciler.sources.wire import Wire
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ class GoogleCalendar:
         """Return one page of the occurrences of a series."""
         request = self._request("instances", target, {"eventId": event, "fields": LIST_FIELDS, **query})
         return self._send(_Call(target, request, EVENTS))
+
+    def may(self, target: Target, scope: str) -> bool:
+        """Tell whether its credential is let act for an agent with another scope. No calendar is asked for."""
+        return isinstance(self._tokens, GrantedTokens) and self._tokens.may(target.agent, scope, target.patience)
 
     def close(self) -> None:
         """Close all connections."""

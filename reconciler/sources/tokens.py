@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
+from reconciler.errors import AccessError
 from reconciler.quota import forever
-from reconciler.sources.answers import ParkedError, ProviderError
+from reconciler.sources.answers import DeniedError, ParkedError, ProviderError
 
 Patience: TypeAlias = Callable[[], float]
 
@@ -146,6 +147,19 @@ class GrantedTokens:
 
     def forget(self, agent: str, stale: str, *, write: bool = False) -> bool:
         self._of(*self._meant(agent, write=write)).forget(stale)
+        return True
+
+    def may(self, agent: str, scope: str, patience: Patience) -> bool:
+        """Tell whether a token for `scope` would be given, too; nothing is done with it. Raises as `token` does.
+
+        One token for all can be had for any scope: what it is good for is decided where calendars are shared.
+        """
+        if self.shared:
+            return False
+        try:
+            self._granter.grant(agent, scope, patience)
+        except (AccessError, DeniedError):
+            return False
         return True
 
     def _meant(self, agent: str, *, write: bool) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from reconciler.simulator.graph_sign_in import CLIENT
 from reconciler.simulator.graph_sign_in import READ as MAY_READ
 from reconciler.simulator.graph_sign_in import SCRIBE as APPLICATION
 from reconciler.simulator.graph_sign_in import WRITE as MAY_WRITE
+from reconciler.sources.google_auth import FULL_SCOPE
 from tests.e2e.google_world import ANN, BOB, GoogleWorld, google_world
 from tests.e2e.microsoft_world import CID, MicrosoftWorld, microsoft_world
 from tests.e2e.world import World
@@ -70,12 +71,45 @@ def test_a_job_that_writes_no_calendar_needs_and_asks_for_reading_alone(google: 
     code, found = look(world)
     assert code == 0, wrong(found)
     assert found["access google"] == [("ok", f"reads with {READ} by auth and needs nothing else")]
-    assert world.scopes() == {READ}
+    assert world.scopes() == {READ, WRITE, FULL_SCOPE}, "two that it should not get are asked for, too"
     assert not any(name.startswith("writing") for name in found)
+
+
+@pytest.mark.parametrize(
+    ("sync", "allowed", "says"),
+    [
+        (
+            "calendar-to-crm",
+            [READ, WRITE],
+            f"auth may do more than read: {WRITE}. {READ} is enough, and can do no harm",
+        ),
+        (
+            "calendar-to-crm",
+            [READ, WRITE, FULL_SCOPE],
+            f"auth may do more than read: {WRITE}, {FULL_SCOPE}. {READ} is enough, and can do no harm",
+        ),
+        (
+            TWO_WAY,
+            [READ, WRITE, FULL_SCOPE],
+            f"auth may do more than that: {FULL_SCOPE}. {READ} and {WRITE} are enough",
+        ),
+        (TWO_WAY, [READ, WRITE], None),
+    ],
+)
+def test_scopes_that_are_delegated_without_need_are_named(
+    google: Any, look: Look, sync: str, allowed: list[str], says: str | None
+) -> None:
+    world = google(sync=sync)
+    world.server.accounts.allowed = allowed
+    code, found = look(world)
+    assert code == 0, wrong(found)
+    assert found["access google"][1:] == ([("note", says)] if says else [])
+    assert {one.method for one in world.server.requests()} == {"GET"}
 
 
 def test_what_a_job_that_writes_calendars_needs_is_tried_out_without_a_write(google: Any, look: Look) -> None:
     world = google(sync=TWO_WAY)
+    world.server.accounts.allowed = [READ, WRITE]
     code, found = look(world)
     assert code == 0, wrong(found)
     assert found["access google"] == [("ok", f"reads with {READ} by auth, writes with {WRITE} by auth")]
@@ -88,7 +122,7 @@ def test_writing_is_tried_by_the_credential_that_writes(google: Any, look: Look)
     code, found = look(world)
     assert code == 0, wrong(found)
     assert found["access google"] == [("ok", f"reads with {READ} by auth, writes with {WRITE} by auth_write")]
-    assert {(who, scope) for who, _, scope in world.server.accounts.asked if scope == WRITE} == {(SCRIBE, WRITE)}
+    assert {scope for who, _, scope in world.server.accounts.asked if who == SCRIBE} == {WRITE}
 
 
 def test_leave_to_write_that_is_missing_is_one_problem_with_what_to_ask_for(google: Any, look: Look) -> None:
