@@ -10,19 +10,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli import logs
-from reconciler.errors import LockedError, ReconcilerError
+from reconciler.errors import ConfigError, LockedError, ReconcilerError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from reconciler.cli.world import Call, Named
     from reconciler.config import Job
-    from reconciler.metrics.families import Measured, Window
+    from reconciler.metrics.families import Measured, Slots, Window
     from reconciler.quota import Budget
+    from reconciler.schedule import Entry
     from reconciler.store.database import Connection
     from reconciler.store.gauges import Gauges
     from reconciler.store.state import State
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
 TRIES: Final = 50
 NAP: Final = 0.2
 """How often, and after how many seconds, it is looked whether another process has made its export."""
+LOOK_BACK: Final = timedelta(days=1)
+"""How far missed slots are looked for."""
+GRACE: Final = timedelta(minutes=10)
+"""After that a slot is missed: a run has its deadline, and what is still at work is not."""
 LOST: Final = ("refused", "unconfirmed")
 
 
@@ -133,6 +140,7 @@ def _measured(call: Call, job: Job, state: State) -> Measured:
     with state.reading() as connection:
         read = gauges.read(connection, state, now, job.run.freshness)
         telling = _telling(connection, state, job, now)
+        slots = tuple(_slots(call, job, state, connection))
     return Measured(
         job=job.name,
         now=now,
@@ -143,6 +151,7 @@ def _measured(call: Call, job: Job, state: State) -> Measured:
         windows=tuple(_windows(job, read, now)),
         telling=telling,
         heartbeat=job.report.when == "always" and bool(job.report.mail or job.report.webhook),
+        slots=slots,
     )
 
 
@@ -158,6 +167,43 @@ def _telling(connection: Connection, state: State, job: Job, now: datetime) -> C
         names = {channel.key for channel in channels(job)}
         found.update(one.status for one in lost if one.channel in names)
     return found
+
+
+def _slots(call: Call, job: Job, state: State, connection: Connection) -> Iterator[Slots]:
+    """Yield how the lines of the crontab stand that start something on this job."""
+    from reconciler.metrics.families import Slots
+    from reconciler.schedule import called, coming, concerns, following, machine_zone
+    from reconciler.store import slots
+
+    now, zone, path = call.world.clock(), machine_zone(call.world.environ), (call.world.cwd / job.path).absolute()
+    lines = [(entry, called(entry.words, call.commands)) for entry in _crontab(call, path)]
+    mine = [(entry, asked) for entry, asked in lines if concerns(entry, asked, path)]
+    if not mine:
+        return
+    since, first = now - LOOK_BACK, slots.first(connection, state)
+    done = {(one.command, one.at) for one in slots.noted(connection, state, since) if one.is_done}
+    for entry, asked in mine:
+        begun = first.get(asked.command, now)  # before it was first noted, nothing can be missed
+        passed = takewhile(lambda slot: slot <= now - GRACE - job.run.jitter, following(entry, max(begun, since), zone))
+        missed = sum((asked.command, slot) not in done for slot in passed)
+        yield Slots(command=_plain(asked.command), missed=missed, coming=coming([entry], now, zone))
+
+
+def _crontab(call: Call, path: Path) -> tuple[Entry, ...]:
+    from reconciler.schedule import find, read
+
+    crontab = find(path, call.world.environ, call.world.cwd)
+    try:
+        return () if crontab is None else read(crontab).entries
+    except ConfigError:
+        return ()  # `check` and `schedule` say so
+
+
+def _plain(command: str) -> str:
+    """Return a command without the values of its options: one of them may be a person."""
+    words = command.split()
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    return " ".join([*takewhile(lambda word: word.isalpha(), words), *options])
 
 
 def _windows(job: Job, read: Gauges, now: datetime) -> Iterator[Window]:

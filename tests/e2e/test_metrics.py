@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
+from reconciler.store.database import open_engine, run_lock
 from tests.e2e.world import CLIENT, NOW, World, event
 from tests.monitoring import Samples, samples
 
@@ -158,3 +159,61 @@ def test_a_dry_run_exports_nothing(tmp_path: Path) -> None:
     run = Measured(World(tmp_path))
     assert run("run", "--dry-run") == 0
     assert not run.file.exists()
+
+
+# ---- the schedule ---------------------------------------------------------------------------------------------------
+
+
+def test_slots_that_nobody_served_are_counted_and_the_next_one_is_named(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path))
+    (tmp_path / "crontab").write_text(
+        "CRON_TZ=UTC\n*/5 * * * * reconcile run acme --scheduled --quiet\n"
+        "0 12 * * * reconcile run acme --only ann@acme.example --scheduled\n"
+    )
+    assert run("run", "--scheduled") == 0
+    assert run.read()['reconcile_missed_slots{command="run",job_name="acme"}'] == 0
+    run.world.now += timedelta(hours=1)
+    assert run("run", "--scheduled") == 0
+    read = run.read()
+    assert read['reconcile_missed_slots{command="run",job_name="acme"}'] == 10  # of 12, one is served now and one young
+    coming = run.world.now.timestamp() + 300
+    assert read['reconcile_next_slot_timestamp_seconds{command="run",job_name="acme"}'] == coming
+    assert 'reconcile_missed_slots{command="run --only",job_name="acme"}' in read
+    assert ANN not in run.file.read_text()
+
+
+# ---- who else exports -----------------------------------------------------------------------------------------------
+
+
+def test_upkeep_and_reports_export_as_well_and_say_the_same_of_the_last_run(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path))
+    run.world.write(ANN, event("uid-1"))
+    assert run() == 0
+    after_run = run.read()
+    run.world.now += timedelta(minutes=1)
+    path = str(run.world.folder / "acme.toml")
+    world = Outside(environ={}, cwd=tmp_path, clock=run.world.clock)
+    assert entry.call(["state", "prune", "--job", path, "--quiet"], world) == 0
+    after_upkeep = run.read()
+    moved = {name for name in after_run if after_run[name] != after_upkeep.get(name)}
+    assert {name.partition("{")[0] for name in moved} <= {
+        "reconcile_exported_timestamp_seconds",
+        "reconcile_state_size_bytes",
+    }
+
+
+def test_an_export_waits_for_the_one_that_is_under_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else an older view of the state could replace a newer one, and a counter would seem to begin anew."""
+    run = Measured(World(tmp_path))
+    assert run() == 0
+    before, naps = run.read(), list[float]()
+    run.world.now += timedelta(minutes=5)
+    path = run.world.folder / "acme.toml"
+    world = Outside(environ={}, cwd=tmp_path, clock=run.world.clock, sleep=naps.append)
+    engine = open_engine(f"sqlite:///{tmp_path}/state.db")
+    with run_lock(engine, "metrics of acme"):
+        assert entry.call(["run", str(path), "--quiet"], world) == 0
+    engine.dispose()
+    assert run.read() == before
+    assert sum(naps) == pytest.approx(10)
+    assert "another process is exporting" in capsys.readouterr().err
