@@ -111,6 +111,8 @@ def _rows(found: Traces, person: Person) -> Iterator[Kept]:
 
 def _theirs(value: Any, person: Person) -> Any:  # noqa: ANN401  # JSON is anything
     """Return what a row says, without what is empty and without other people's addresses."""
+    if isinstance(value, list):
+        return [_theirs(each, person) for each in value]
     if not isinstance(value, dict):
         return value
     said = {name: _people(each, person) if name in _PEOPLE else _theirs(each, person) for name, each in value.items()}

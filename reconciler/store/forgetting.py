@@ -197,8 +197,13 @@ class _Kept:
             agent = record.fields.get("agent")
             mark = b"" if record.problem else digest(record.fields, self._terms.compare)
             values = {"payload": codec.record_payload(record), "digest": mark, "agent": agent}
+            values |= {"linked": False} if self._loses_link(crm_id) else {}
             if any(row[name] != value for name, value in values.items()):
                 yield _Change(records, and_(records.c.crm_id == crm_id, records.c.job == self._state.job), values)
+
+    def _loses_link(self, crm_id: str) -> bool:
+        link = self._found.links.get(crm_id)
+        return link is not None and link["calendar"] in self._found.calendars
 
     def links(self) -> Iterator[_Change]:
         for crm_id, row in self._found.links.items():
@@ -297,13 +302,9 @@ class _Kept:
     # ---- pairs
 
     def _pair_of_key(self, key: str) -> tuple[Seen | None, Record | None] | None:
-        for crm_id, record in self._record.items():
-            if key in {record.key, f"crm:{crm_id}"}:
-                return self._pair(crm_id, None)
-        for (_, event), seen in self._seen.items():
-            if key in seen.keys:
-                return self._pair(None, event)
-        return None
+        ids = (crm_id for crm_id, record in self._record.items() if key in {record.key, f"crm:{crm_id}"})
+        events = (event for (_, event), seen in self._seen.items() if key in seen.keys)
+        return self._pair(next(ids, None), next(events, None))
 
     def _pair(self, crm_id: str | None, event: str | None) -> tuple[Seen | None, Record | None] | None:
         """Return both sides of an appointment by its link, else what there is of it."""
