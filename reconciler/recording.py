@@ -150,9 +150,10 @@ def attempts(setup: Setup) -> Counter[tuple[str, ...]]:
     return found
 
 
-def count_attempts(connection: Connection, setup: Setup) -> None:
+def count_attempts(setup: Setup) -> None:
     """Add what this process sent to the totals, where it is no run that is recorded."""
-    totals.add(connection, setup.state, {"attempts": attempts(setup)})
+    with setup.state.begin() as connection:
+        totals.add(connection, setup.state, {"attempts": attempts(setup)})
 
 
 def _figures(setup: Setup, result: Result, looked: Looked) -> Figures:
