@@ -97,4 +97,5 @@ def opened(call: Call, named: Named, *, dry_run: bool) -> Iterator[Setup]:
             phases = Phases(time.monotonic, heard=logs.step)
             setup = replace(opened_setup, stop=ending, run=call.event.id, phases=phases)
             call.event.uses(setup)
+            call.event.add(dry_run=dry_run)
             yield setup

@@ -106,6 +106,7 @@ def _ended(call: Call, state: State, command: str, at: datetime, code: int) -> N
 
 def nothing_to_do(call: Call, why: str) -> int:
     """Say why a scheduled start does nothing, unless nobody wants to hear it, and return its exit code."""
+    call.event.add(status="skipped")
     if not call.common.quiet:
         screen.say(f"reconcile: {why} (--scheduled)")
     return 0

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from reconciler.cli.world import Call
 
 
+@logs.told("state upgrade")
 def upgrade(call: Call, argument: str | None) -> int:
     """Bring the state database to this version's tables."""
     from reconciler.store import database, upgrading, versions
 
     named = load_job(call, argument)
-    logs.configure(call.common, call.world.clock)
     engine = database.engine_of(named.job.state.reveal(call.world.environ))
     with database.closed_if_unusable(engine):
         before = upgrading.upgrade(engine)
