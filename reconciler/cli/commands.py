@@ -19,6 +19,7 @@ NAMES: Final = (
     "link",
     "revert",
     "check",
+    "schedule",
     "explain",
     "status",
     "report",
@@ -164,6 +165,14 @@ def check(context: typer.Context, job: JobArgument = None) -> int:
     from reconciler.cli import checking
 
     return checking.check(context.obj, job)
+
+
+@app.command(epilog=COMMON)
+def schedule(context: typer.Context, job: JobArgument = None) -> int:
+    """Show next, last, late and missed slots of the crontab, and whether it fits; without JOB those of all jobs."""
+    from reconciler.cli import timetable
+
+    return timetable.schedule(context.obj, job)
 
 
 @app.command(epilog=COMMON)

@@ -21,11 +21,6 @@ COMMANDS: Final[dict[str, Later]] = {
         "Read the calendars only, shared among many workers.",
         "`reconcile run` reads and compares in one process.",
     ),
-    "schedule": Later(
-        "",
-        "Show next, last, late and missed slots of the crontab.",
-        "`reconcile status` shows when the last runs were.",
-    ),
 }
 
 

@@ -37,31 +37,29 @@ class Kept:
     since: datetime | None = None
 
 
-def kept(
-    entry: Entry,
-    now: datetime,
-    zone: ZoneInfo,
-    done: Collection[datetime] | None,
-    first: datetime | None,
-    grace: timedelta,
-) -> Kept:
-    """Return how a line stands, of whose slots those in `done` are done; None where nobody notes them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """What is noted of a line: which of its slots are `done`, and the `first` slot that its job was started for."""
 
-    Nothing can be missed before the `first` slot that was noted; where there is none, only the last can be late.
+    done: Collection[datetime]
+    first: datetime | None
+
+
+def kept(entry: Entry, now: datetime, zone: ZoneInfo, noted: Noted | None, grace: timedelta = GRACE) -> Kept:
+    """Return how a line stands; `noted` is None where nobody notes its slots.
+
+    Nothing can be late or missed before the first slot that was noted.
     """
     coming = tuple(islice(following(entry, now + timedelta(seconds=1), zone), NEXT))
     last = latest([entry], now, zone)
-    if done is None or last is None:
+    if noted is None or noted.first is None or last is None:
         return Kept(coming=coming, last=last)
-    is_late = last not in done and now - last > grace
-    if first is None:
-        return Kept(coming=coming, last=last, is_late=is_late)
-    since, passed = _passed(entry, now, zone, first)
-    missed = [slot for slot in passed if slot != last and slot not in done and now - slot > grace]
+    since, passed = _passed(entry, now, zone, noted.first)
+    missed = [slot for slot in passed if slot != last and slot not in noted.done and now - slot > grace]
     return Kept(
         coming=coming,
         last=last,
-        is_late=is_late,
+        is_late=last >= noted.first and last not in noted.done and now - last > grace,
         missed=len(missed),
         first_missed=missed[0] if missed else None,
         since=since,

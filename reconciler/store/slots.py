@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, tuple_, update
 
 from reconciler.errors import ServedError
 from reconciler.model import rfc3339
@@ -102,15 +102,16 @@ def end_run(connection: Connection, state: State, run: str, now: datetime, exit_
 
 
 def noted(connection: Connection, state: State, since: datetime) -> list[Served]:
-    """Return all slots from `since` on of which anything is known, oldest first."""
-    query = select(slots).where(slots.c.job == state.job, slots.c.slot >= codec.epoch(since))
-    return [_served(row) for row in connection.execute(query.order_by(slots.c.slot)).mappings()]
+    """Return all slots from `since` on of which anything is known, and the last of each command; oldest first."""
+    last = select(slots.c.command, func.max(slots.c.slot)).where(slots.c.job == state.job).group_by(slots.c.command)
+    wanted = or_(slots.c.slot >= codec.epoch(since), tuple_(slots.c.command, slots.c.slot).in_(last))
+    query = select(slots).where(slots.c.job == state.job, wanted).order_by(slots.c.slot, slots.c.command)
+    return [_served(row) for row in connection.execute(query).mappings()]
 
 
-def first(connection: Connection, state: State) -> dict[str, datetime]:
-    """Return since when slots are noted, by command: nothing can be missed before."""
-    query = select(slots.c.command, func.min(slots.c.slot)).where(slots.c.job == state.job).group_by(slots.c.command)
-    return {command: codec.from_epoch(at) for command, at in connection.execute(query)}
+def first(connection: Connection, state: State) -> datetime | None:
+    """Return the first slot of which anything is known: before it, this job was not started by a schedule."""
+    return codec.from_epoch(connection.execute(select(func.min(slots.c.slot)).where(slots.c.job == state.job)).scalar())
 
 
 def _of(connection: Connection, state: State, command: str, at: datetime) -> Served | None:
