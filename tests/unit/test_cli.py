@@ -107,7 +107,7 @@ def test_no_word_is_lost_and_common_options_come_first(words: Sequence[str]) -> 
 # ---- what starting costs --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["schedule"], ["run", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["schedule", "--help"], ["run", "--help"]])
 def test_help_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     program = (
         "import sys; from reconciler.cli import main; main(); "

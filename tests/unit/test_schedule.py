@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler import schedule
 from reconciler.cli.commands import NAMES
 from reconciler.errors import ConfigError
-from reconciler.schedule import Entry, Rhythm, find, parse, read, reads, rhythm, slots
+from reconciler.schedule import Entry, Rhythm, called, find, parse, read, reads, rhythm, slots
 
 ROOT = Path(__file__).resolve().parents[2]
 SINCE = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -42,8 +42,12 @@ def test_our_own_crontab_runs_and_reports_and_nothing_is_wrong_with_it() -> None
         ("7-59/15 * * * *", "report"),
         ("0 12 * * *", "report"),
         ("30 12 1 * *", "report"),
+        ("0 4 * * 0", "state"),
     ]
     assert found.entries[0].words == ("run", "acme", "--scheduled", "--quiet")
+    calls = [called(entry.words, NAMES) for entry in found.entries]
+    assert all(call.is_scheduled and call.job == "acme" for call in calls)
+    assert len({call.command for call in calls}) == len(calls), "each line has slots of its own"
 
 
 @pytest.mark.parametrize(
