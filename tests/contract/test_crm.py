@@ -428,7 +428,7 @@ class CrmContract:
     def test_creating_one_key_at_the_same_time_gives_one_row(self, office: Office, unique: bool) -> None:
         office.make(unique=unique)
         writers = [office.writer() for _ in range(4)]
-        gate = threading.Barrier(len(writers))
+        gate = threading.Barrier(len(writers), timeout=60)
         outcomes: list[Outcome] = []
 
         def create(writer: SqlWriter) -> None:

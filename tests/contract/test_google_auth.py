@@ -118,7 +118,7 @@ def opened(office: Office, token: str) -> tuple[str, set[str]]:
 
 
 def at_once(work: Callable[[int], str], threads: int = 32) -> list[str]:
-    barrier = Barrier(threads)
+    barrier = Barrier(threads, timeout=60)
 
     def begin(number: int) -> str:
         barrier.wait()

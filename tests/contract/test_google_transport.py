@@ -467,7 +467,7 @@ def test_sixteen_threads_get_each_calendars_own_answers(office: Office) -> None:
     agents = [f"agent{number}@acme.example" for number in range(200)]
     for agent in agents:
         office.server.calendar(agent).insert({**NEW, "id": hashlib.sha1(agent.encode()).hexdigest(), "summary": agent})  # noqa: S324
-    barrier = Barrier(16)
+    barrier = Barrier(16, timeout=60)
 
     def read(thread: int) -> list[tuple[str, object]]:
         barrier.wait()

@@ -660,7 +660,7 @@ def test_no_look_up_is_no_request(office: Office) -> None:
 
 
 def at_once(work: Callable[[int], Any], threads: int = 16) -> list[Any]:
-    barrier = Barrier(threads)
+    barrier = Barrier(threads, timeout=60)
 
     def begin(number: int) -> Any:
         barrier.wait()

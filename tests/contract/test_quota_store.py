@@ -152,7 +152,7 @@ def test_a_clock_that_was_years_ahead_does_not_stop_the_job_for_years(opened: Op
 
 def test_processes_that_ask_at_once_never_get_more_than_there_is(opened: Open) -> None:
     engines = [opened() for _ in range(4)]
-    together = Barrier(8)
+    together = Barrier(8, timeout=60)
 
     def ask(number: int) -> int:
         together.wait()
@@ -166,7 +166,7 @@ def test_a_bucket_that_two_open_in_the_same_instant_is_opened_once(opened: Open)
     engines = [opened() for _ in range(8)]
     for round_ in range(5):
         bucket = Bucket(f"new{round_}", capacity=5, rate=0.001)
-        together = Barrier(8)
+        together = Barrier(8, timeout=60)
 
         def ask(engine: Engine, bucket: Bucket = bucket, together: Barrier = together) -> int:
             together.wait()
@@ -253,10 +253,11 @@ def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     engine.dispose()
 
 
+FEW = settings().max_examples // 5  # each step is a transaction
 STEPS = st.lists(st.tuples(st.floats(0, 30), st.integers(1, 30)), min_size=1, max_size=25)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=FEW, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, capacity=st.floats(1, 40), rate=st.floats(0.01, 5))
 def test_no_window_sees_more_than_its_bucket_allows(
     ledger: Callable[[], Ledger], steps: list[tuple[float, int]], capacity: float, rate: float
@@ -272,7 +273,7 @@ def test_no_window_sees_more_than_its_bucket_allows(
             assert spent <= capacity + rate * (end - begin) + 1e-6
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=FEW, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.floats(-600, 600), min_size=1, max_size=30))
 def test_a_clock_that_jumps_about_brings_no_more_than_its_furthest_instant(
     ledger: Callable[[], Ledger], steps: list[float]

@@ -237,7 +237,7 @@ def test_what_can_not_be_sent_is_not_sent(wire: Wire) -> None:
 
 
 def test_each_thread_keeps_a_connection_of_its_own(wire: Wire) -> None:
-    barrier = threading.Barrier(8)
+    barrier = threading.Barrier(8, timeout=60)
 
     def work(_: int) -> None:
         barrier.wait()

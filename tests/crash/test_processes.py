@@ -14,7 +14,7 @@ from tests.crash.twins import Twins, agreed, at_rest, changed, left, showing, wr
 from tests.e2e.world import World
 
 KILLED = -9
-DELTAS = {"create": 250, "update": 200, "cancel": 50}
+DELTAS = {"create": 100, "update": 80, "cancel": 20}
 POLLS = 6_000
 
 
@@ -35,19 +35,19 @@ def kill_after(context: ForkServerContext, world: World, intents: int, pause: fl
     return ended(process)
 
 
-def test_runs_that_are_killed_while_they_write_500_records_leave_what_one_run_would(
+def test_runs_that_are_killed_while_they_write_200_records_leave_what_one_run_would(
     twins: Twins, context: ForkServerContext
 ) -> None:
-    world = agreed(twins, 300)
-    changed(world, of=300, **DELTAS)
+    world = agreed(twins, 120)
+    changed(world, of=120, **DELTAS)
     again = twins.keep(world)
     before = written(world)
     assert len(at_rest(world).deltas) == sum(DELTAS.values())
     undisturbed = left(world)
     world = again()
-    draw = random.Random(500)
+    draw = random.Random(200)
     exits = [
-        kill_after(context, world, before + draw.randint(60, 90) * number, draw.random() / 50) for number in range(1, 7)
+        kill_after(context, world, before + draw.randint(25, 35) * number, draw.random() / 50) for number in range(1, 6)
     ]
     assert exits.count(KILLED) >= 4, exits
     at_rest(world)
@@ -96,7 +96,7 @@ def test_of_two_processes_that_start_at_the_same_instant_one_writes(twins: Twins
     world = agreed(twins, 1)
     barrier = context.Barrier(2)
     met: set[tuple[int, ...]] = set()
-    for number in range(1, 9 if twins.is_postgres else 51):
+    for number in range(1, 5 if twins.is_postgres else 13):
         world.write(world.agents[0], *(showing(each) for each in range(number + 1)))
         both = [started(context, world, barrier) for _ in range(2)]
         met.add(tuple(sorted(ended(each) for each in both)))

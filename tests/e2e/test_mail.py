@@ -479,7 +479,7 @@ def test_of_two_that_send_at_the_same_instant_one_does(office: Office, box: Post
         later(world).run()
         before = len(box.letters)
         job = load(world.job(), world.environ)  # read once: each writes the file anew
-        barrier = threading.Barrier(2)
+        barrier = threading.Barrier(2, timeout=60)
 
         def send(_: int, barrier: threading.Barrier = barrier, job: Job = job) -> list[Step]:
             barrier.wait(30)

@@ -355,7 +355,7 @@ def _at(boundary: Boundary, nth: int, doing: Callable[[], Any]) -> Callable[[Bou
 
 TestPipeline = Pipeline.TestCase
 TestPipeline.settings = settings(
-    max_examples=settings().max_examples // 15,  # each is some dozen whole runs
+    max_examples=settings().max_examples // 25,  # each is some dozen whole runs
     stateful_step_count=10,
     suppress_health_check=list(HealthCheck),
 )

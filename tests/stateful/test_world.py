@@ -299,7 +299,7 @@ class Worlds(RuleBasedStateMachine):
 
 TestWorlds = Worlds.TestCase
 TestWorlds.settings = settings(
-    max_examples=settings().max_examples // 6,  # each is a dozen whole runs on real files and databases
+    max_examples=settings().max_examples // 12,  # each is a dozen whole runs on real files and databases
     stateful_step_count=8,
     suppress_health_check=[HealthCheck.too_slow],
 )
