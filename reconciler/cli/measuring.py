@@ -148,7 +148,7 @@ def _measured(call: Call, job: Job, state: State) -> Measured:
         providers={source.name: source.kind for source in job.sources},
         dialect=state.engine.dialect.name,
         freshness=job.run.freshness.total_seconds(),
-        windows=tuple(_windows(job, read, now)),
+        windows=tuple(_windows(job, read)),
         telling=telling,
         heartbeat=job.report.when == "always" and bool(job.report.mail or job.report.webhook),
         slots=slots,
@@ -177,14 +177,13 @@ def _slots(call: Call, job: Job, state: State, connection: Connection) -> Iterat
 
     now, zone, path = call.world.clock(), machine_zone(call.world.environ), (call.world.cwd / job.path).absolute()
     lines = [(entry, called(entry.words, call.commands)) for entry in _crontab(call, path)]
-    mine = [(entry, asked) for entry, asked in lines if concerns(entry, asked, path)]
+    mine = [(entry, asked) for entry, asked in lines if asked.is_scheduled and concerns(entry, asked, path)]
     if not mine:
         return
-    since, first = now - LOOK_BACK, slots.first(connection, state)
+    since = max(now - LOOK_BACK, slots.first(connection, state) or now)  # before the first, nothing can be missed
     done = {(one.command, one.at) for one in slots.noted(connection, state, since) if one.is_done}
     for entry, asked in mine:
-        begun = first.get(asked.command, now)  # before it was first noted, nothing can be missed
-        passed = takewhile(lambda slot: slot <= now - GRACE - job.run.jitter, following(entry, max(begun, since), zone))
+        passed = takewhile(lambda slot: slot <= now - GRACE - job.run.jitter, following(entry, since, zone))
         missed = sum((asked.command, slot) not in done for slot in passed)
         yield Slots(command=_plain(asked.command), missed=missed, coming=coming([entry], now, zone))
 
@@ -206,17 +205,17 @@ def _plain(command: str) -> str:
     return " ".join([*takewhile(lambda word: word.isalpha(), words), *options])
 
 
-def _windows(job: Job, read: Gauges, now: datetime) -> Iterator[Window]:
-    """Yield the budgets of all projects that this job has ever asked, as the ledger has them now."""
-    from reconciler.quota import CRMS, budget_for
+def _windows(job: Job, read: Gauges) -> Iterator[Window]:
+    """Yield the budgets of all projects that this job has ever asked, as the ledger has them now, by its own clock."""
+    from reconciler.quota import CRMS, budget_for, steady
 
     for provider, project in sorted({(provider, project) for provider, project, *_ in read.totals["attempts"]}):
         if provider not in CRMS:  # their project is their address, which is told nobody
             budget = budget_for(provider, job.budget.get(provider))
-            yield from _of_project(budget, (provider, project), read, now)
+            yield from _of_project(budget, (provider, project), read, steady())
 
 
-def _of_project(budget: Budget, whose: tuple[str, str], read: Gauges, now: datetime) -> Iterator[Window]:
+def _of_project(budget: Budget, whose: tuple[str, str], read: Gauges, now: float) -> Iterator[Window]:
     from reconciler.metrics.families import Window
     from reconciler.quota import Scope
 
@@ -224,7 +223,7 @@ def _of_project(budget: Budget, whose: tuple[str, str], read: Gauges, now: datet
     ledger = f"{provider}:{project}" if project else provider
     limits = {"minute": budget.per_minute, "day": budget.per_day, Scope.TOKEN.value: budget.per_minute}
     for bucket in (*budget.minute("minute"), *budget.day(), *budget.minute(Scope.TOKEN)):
-        held, _ = bucket.level(read.levels.get((ledger, bucket.scope)), now.timestamp())
+        held, _ = bucket.level(read.levels.get((ledger, bucket.scope)), now)
         yield Window(
             provider=provider,
             project=project,

@@ -13,7 +13,9 @@ import pytest
 
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
+from reconciler.simulator.loopback import Fault
 from reconciler.store.database import open_engine, run_lock
+from tests.e2e.google_world import google_world
 from tests.e2e.world import CLIENT, NOW, World, event
 from tests.monitoring import Samples, samples
 
@@ -159,6 +161,28 @@ def test_a_dry_run_exports_nothing(tmp_path: Path) -> None:
     run = Measured(World(tmp_path))
     assert run("run", "--dry-run") == 0
     assert not run.file.exists()
+
+
+# ---- budgets --------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_sent_to_google_is_what_google_was_asked(tmp_path: Path) -> None:
+    with google_world(tmp_path, agents=(ANN, BOB)) as world:
+        run = Measured(world)
+        world.server.faults.add(Fault(agent=BOB, status=403, reason="forbidden"))
+        assert run() == 5
+        read = run.read()
+        asked = len(world.server.requests("calendar"))
+        project = f'project="{world.server.service_account_info()["project_id"]}"'
+    sent = {name: value for name, value in read.items() if name.startswith("reconcile_attempts_total")}
+    assert sum(value for name, value in sent.items() if 'scope="read"' in name) == asked
+    answered = '{{answer="{}",job_name="acme",' + project + ',provider="google",scope="read"}}'
+    assert read["reconcile_run_attempts" + answered.format("4xx")] == 1
+    assert read["reconcile_run_attempts" + answered.format("2xx")] == asked - 1
+    day = '{job_name="acme",' + project + ',provider="google",window="day"}'
+    assert read[f"reconcile_quota_budget{day}"] == 500_000
+    burst = read[f"reconcile_quota_burst{day}"]
+    assert burst - 100 < read[f"reconcile_quota_left{day}"] <= burst
 
 
 # ---- the schedule ---------------------------------------------------------------------------------------------------
