@@ -1,6 +1,9 @@
 """A Containerfile's steps, read and followed without a container engine: every folder of the image lies below one root.
 
-`python` is an interpreter of this machine in the place of the base image's.
+`python` is an interpreter of this machine in the place of the base image's. `.ci/run` follows the build with a wheel
+that it made before:
+
+    python tests/containerfile.py FOLDER dist/reconciler-0.1.0-py3-none-any.whl
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,3 +99,25 @@ def _placed(word: str, root: Path) -> str:
 
 def _inside(path: str, root: Path) -> Path:
     return root / path.lstrip("/")
+
+
+def main(folder: Path, wheel: Path) -> None:
+    """Follow the build stage below `folder`, with `wheel` in the place of one that would be made of this checkout."""
+
+    def given(step: Step) -> bool:
+        if "wheel" not in step.words:
+            return False
+        target = _inside("/build/wheels", folder)
+        target.mkdir()
+        shutil.copy(wheel, target)
+        return True
+
+    [build] = [stage for stage in stages((ROOT / "Containerfile").read_text()) if stage.name == "build"]
+    try:
+        follow(build, folder, sys.executable, given)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{' '.join(error.cmd)}\n{error.stdout[-2000:]}{error.stderr[-2000:]}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).absolute(), Path(sys.argv[2]))
