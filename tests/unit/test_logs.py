@@ -6,25 +6,34 @@ import io
 import json
 import logging
 import os
+import re
+import shlex
+import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from reconciler.cli import logs, screen, taming
+from reconciler.cli import entry, logs, screen, taming
 from reconciler.cli.event import Event
 from reconciler.cli.world import Call, Common, Format, World
 from reconciler.config import revealed
 from reconciler.errors import ConfigError, LockedError, Problem, RefusedError
-from reconciler.model import Window
+from reconciler.model import Action, Delta, Finding, Kind, Remedy, Severity, Side, Window
+from reconciler.phases import Phase
 from reconciler.result import CalendarSeen, Result, Sum
 
+if TYPE_CHECKING:
+    from reconciler.setup import Setup
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/logs.md").read_text("utf-8")
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -263,6 +272,89 @@ def _full() -> io.TextIOWrapper:
     _, writing = os.pipe()
     os.set_blocking(writing, False)
     return os.fdopen(writing, "w")
+
+
+def test_an_exit_code_stays_what_it_is_where_nobody_reads_stderr() -> None:
+    program = "import sys; from reconciler.cli import screen; screen.say('x' * 9999); screen.say('y'); sys.exit(5)"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=writing, check=False)
+    os.close(writing)
+    assert done.returncode == 5
+
+
+# ---- the documentation ----------------------------------------------------------------------------------------------
+
+
+def tables() -> dict[str, set[str]]:
+    """Return what the tables of the page name in their first column, by the words above each."""
+    found: dict[str, set[str]] = {}
+    for part in re.split(r"\n(?=[^|\n][^\n]*\n\n\|)", PAGE):
+        rows = [line for line in part.splitlines() if line.startswith("|")][2:]
+        if rows:
+            found[part.splitlines()[0]] = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    return found
+
+
+def documented(name: str, fields: set[str]) -> bool:
+    return name in fields or f"{name.partition('_')[0]}_*" in fields
+
+
+def test_the_page_names_every_field_and_no_other(lines: Lines) -> None:
+    outcomes = (Delta(action=Action.CREATE, side=Side.CRM, key="k", kind=Kind.MISSING_IN_CRM, severity=Severity.HIGH),)
+    finding = Finding(key="k", kind=Kind.MISSING_IN_CRM, severity=Severity.HIGH, remedy=Remedy.FIX, why="")
+    blind = CalendarSeen("ann@acme.example", "google", observed=False, mode=None, events=0, number=1, blind_since=NOW)
+
+    @logs.told("run")
+    def command(call: Call, error: Exception | None) -> int:
+        call.event.of(job="acme", slot=NOW)
+        call.event.add(dry_run=False)
+        call.event.delivered(["sent"])
+        call.event.came_to(result(deltas=outcomes, findings=(finding,), calendars=(blind,)))
+        call.event.setup = cast("Setup", Worked())
+        if error:
+            raise error
+        return 0
+
+    command(call(), None)
+    for error in (KeyError(), ConfigError((Problem("a", "b"),))):
+        with pytest.raises(type(error)):
+            command(call(), error)
+    said = lines()
+    [of_runs, of_calendars] = [
+        names for head, names in tables().items() if head.startswith(("Those of", "Of the event"))
+    ]
+    for event, fields in (("run", of_runs), ("calendar", of_calendars)):
+        logged = {name for one in said if one["event"] == event for name in one}
+        missing = {name for name in logged if not documented(name, fields | of_runs)}
+        assert missing == set(), "the page lacks them"
+        beginnings = {f"{name.partition('_')[0]}_*" for name in logged}
+        assert fields - logged - beginnings == set(), "nobody logs them"
+
+
+@pytest.mark.parametrize("words", re.findall(r"(?m)^reconcile (.+)$", PAGE))
+def test_every_command_of_the_page_exists(words: str, tmp_path: Path) -> None:
+    world = World(environ={}, cwd=tmp_path, clock=lambda: NOW)
+    assert entry.call([*shlex.split(words), "--help"], world) == 0
+
+
+@dataclass(frozen=True)
+class Took:
+    seconds: Mapping[str, float] = field(default_factory=lambda: {phase.value: 1.0 for phase in Phase})
+
+
+@dataclass(frozen=True)
+class Spent:
+    attempts: Mapping[str, int] = field(default_factory=lambda: {"read": 3, "token": 1})
+    throttled: int = 1
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What a run took and spent, as its event reads it."""
+
+    phases: Took = field(default_factory=Took)
+    quotas: Mapping[str, Spent] = field(default_factory=lambda: {"google:acme-1": Spent()})
 
 
 # ---- what others log ------------------------------------------------------------------------------------------------
