@@ -11,7 +11,7 @@ from reconciler.model import Action, Kind, Mode, Outcome, Remedy, Side
 from reconciler.result import BUCKETS, EVENT_BUCKETS, RECORD_BUCKETS, CalendarSeen, Result, Sum, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from reconciler import guard
     from reconciler.judgement import Judgement
@@ -55,7 +55,9 @@ def came_to(ran: Ran, found: Judgement, judged: guard.Judgement, planned: Plan) 
         withheld=judged.withheld,
         asks=judged.asks,
         approvals=judged.consents,
-        calendars=tuple(_calendar_seen(each, found, ran.window) for each in ran.observed),
+        calendars=tuple(
+            calendar_seen(each, ran.window, found.by_calendar.get(each.watched.id, 0)) for each in ran.observed
+        ),
     )
     partial = _is_partial(ran, result)
     return replace(result, status=_status(result, partial=partial), exit_code=_exit_code(result, partial=partial))
@@ -109,14 +111,15 @@ def _urgency(finding: Finding) -> tuple[bool, int, str, str, str]:
     return (is_known, finding.severity.rank, finding.kind, finding.start or "", finding.key)
 
 
-def _calendar_seen(each: Observed, found: Judgement, window: Window) -> CalendarSeen:
+def calendar_seen(each: Observed, window: Window, events: int = 0) -> CalendarSeen:
+    """Return how a calendar was read, and how many events it has."""
     watched = each.watched
     return CalendarSeen(
         agent=watched.calendar.agent.email,
         source=watched.calendar.source,
         observed=each.mode is not None,
         mode=each.mode.value if each.mode else None,
-        events=found.by_calendar.get(watched.id, 0),
+        events=events,
         why=each.why,
         strikes=watched.strikes if each.mode is None else 0,
         blind_since=watched.blind_since if each.mode is None else None,
@@ -142,11 +145,16 @@ def _because(each: Observed, window: Window) -> str | None:
 
 def _is_partial(ran: Ran, result: Result) -> bool:
     """Tell whether something that was meant to be seen or done was not: exit code 5."""
-    asked = [each for each in ran.observed if each.asked]
-    accepted = {finding.key for finding in result.findings if finding.remedy is Remedy.NONE}
+    accepted = frozenset(finding.key for finding in result.findings if finding.remedy is Remedy.NONE)
+    is_blinder_now = is_blinder(ran.observed, accepted, ran.may_be_blind)
+    return is_blinder_now or bool(result.withheld) or bool(failed(result.deltas))
+
+
+def is_blinder(observed: Iterable[Observed], accepted: Collection[str], may_be_blind: Limit) -> bool:
+    """Tell whether more calendars than may be are newly unobserved; `accepted` are the keys of gaps that are known."""
+    asked = [each for each in observed if each.asked]
     newly = sum(1 for each in asked if _is_newly_blind(each) and groups.gap_key(each.watched.calendar) not in accepted)
-    allowed = ran.may_be_blind.allowed(len(asked), len(asked))
-    return newly > allowed or bool(result.withheld) or bool(failed(result.deltas))
+    return newly > may_be_blind.allowed(len(asked), len(asked))
 
 
 def _is_newly_blind(each: Observed) -> bool:

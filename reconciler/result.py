@@ -113,7 +113,7 @@ class Result:
             "violations": [_violation(violation) for violation in (*self.violations, *self.withheld)],
             "consent": {"digest": self.asks.digest, "covers": self.asks.count} if self.asks else None,
             "approvals": [_approval(consent) for consent in self.approvals],
-            "calendars": [_calendar(calendar) for calendar in self.calendars],
+            "calendars": [calendar_to_json(calendar) for calendar in self.calendars],
         }
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
@@ -173,7 +173,8 @@ def _approval(consent: Consent) -> dict[str, Any]:
     }
 
 
-def _calendar(calendar: CalendarSeen) -> dict[str, Any]:
+def calendar_to_json(calendar: CalendarSeen) -> dict[str, Any]:
+    """Return one calendar's part of the object."""
     return {
         "agent": calendar.agent,
         "source": calendar.source,

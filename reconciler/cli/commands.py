@@ -13,6 +13,7 @@ from reconciler.cli.world import Call, Common, Format
 COMMON: Final = "Every command also takes --format text|json, --verbose/-v, --quiet/-q and --mask."
 NAMES: Final = (
     "run",
+    "pull",
     "approve",
     "resolve",
     "accept",
@@ -123,6 +124,25 @@ def run(  # noqa: PLR0913  # one parameter for each option: that is how typer re
         exit_code=exit_code,
     )
     return running.run(context.obj, job, asked)
+
+
+@app.command(epilog=COMMON)
+def pull(
+    context: typer.Context,
+    job: JobArgument = None,
+    *,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Only the I-th of N parts of the calendars.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read every calendar whole.")] = False,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="Started by a schedule: do the slot's work once.")
+    ] = False,
+) -> int:
+    """Read the calendars only, for a later run to compare; many may share them."""
+    from reconciler.cli import pulling
+
+    return pulling.pull(context.obj, job, pulling.Asked(shard=shard, full=full, scheduled=scheduled))
 
 
 @app.command(epilog=COMMON)

@@ -7,7 +7,7 @@ however it ends. What is added is names, numbers and lists of names, and nothing
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -50,8 +50,14 @@ class Event:
     def came_to(self, result: Result) -> None:
         """Add what a run came to."""
         self.fields.update(counted(result))
-        self.calendars = unwell(result)
-        self.read = read(result)
+        self.calendars = unwell(result.calendars, {violation.agent for violation in result.withheld})
+        self.read = read(result.calendars)
+
+    def pulled(self, calendars: Sequence[CalendarSeen], counts: Mapping[str, int], shard: str) -> None:
+        """Add what reading alone came to."""
+        self.fields.update({"shard": shard, **_named("count", counts)})
+        self.calendars = unwell(calendars)
+        self.read = read(calendars)
 
     def delivered(self, steps: Iterable[str]) -> None:
         """Add how many reports came to what."""
@@ -91,13 +97,12 @@ def _named(prefix: str, numbers: Mapping[str, int]) -> dict[str, int]:
     return {f"{prefix}_{name}": number for name, number in numbers.items()}
 
 
-def unwell(result: Result) -> list[dict[str, Plain]]:
+def unwell(calendars: Iterable[CalendarSeen], withheld: Collection[str | None] = ()) -> list[dict[str, Plain]]:
     """Return what is said of each calendar that needs attention.
 
     A calendar goes by its number: whose it is says `reconcile status`. Agents are people too, and logs are read and
     kept by others than those whom `state forget` reaches. Nor is its sentence repeated: that may quote a provider.
     """
-    withheld = {violation.agent for violation in result.withheld}
     return [
         {
             "calendar": one.number,
@@ -107,16 +112,16 @@ def unwell(result: Result) -> list[dict[str, Plain]]:
             "since": one.blind_since,
             "quarantined": one.quarantined,
         }
-        for one in result.calendars
+        for one in calendars
         if (state := state_of(one, is_withheld=one.agent in withheld))
     ]
 
 
-def read(result: Result) -> list[dict[str, Plain]]:
+def read(calendars: Iterable[CalendarSeen]) -> list[dict[str, Plain]]:
     """Return how each calendar was read that was."""
     return [
         {"calendar": one.number, "source": one.source, "mode": one.mode, "events": one.events}
-        for one in result.calendars
+        for one in calendars
         if one.observed
     ]
 

@@ -15,13 +15,7 @@ class Later:
     meanwhile: str
 
 
-COMMANDS: Final[dict[str, Later]] = {
-    "pull": Later(
-        "[JOB] [--shard I/N]",
-        "Read the calendars only, shared among many workers.",
-        "`reconcile run` reads and compares in one process.",
-    ),
-}
+COMMANDS: Final[dict[str, Later]] = {}
 
 
 def sentence(name: str, later: Later) -> str:
