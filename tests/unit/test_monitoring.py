@@ -16,6 +16,7 @@ import yaml
 from reconciler.cli.commands import NAMES
 from reconciler.figures import Figures
 from reconciler.metrics.families import Measured, exposition
+from reconciler.metrics.families import families as made
 from reconciler.store.gauges import Gauges
 from reconciler.store.totals import LABELS
 from tests.monitoring import fired, input_series, names, program, promtool, samples
@@ -217,3 +218,27 @@ def test_what_is_kept_with_a_run_is_read_back() -> None:
         phases={"crm": 1.5}, attempts={("google", "p", "read", "2xx"): 3}, deltas={("crm", "create", "done"): 1}
     )
     assert Figures.from_json(json.loads(json.dumps(figures.to_json()))) == figures
+
+
+# ---- docs/monitoring.md ---------------------------------------------------------------------------------------------
+
+
+def rows(heading: str) -> list[list[str]]:
+    page = (FOLDER.parents[1] / "docs" / "monitoring.md").read_text("utf-8")
+    lines = [line for line in page.split(f"\n## {heading}\n", 1)[1].split("\n## ")[0].splitlines() if line[:1] == "|"]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_every_family_is_documented_with_its_labels() -> None:
+    families = {family.name: family for family in made(measured())}
+    told = {
+        name.removesuffix("_total"): set(labels.replace("`", "").split())
+        for name, labels, _ in rows("What is measured")
+    }
+    assert told == {name: set(vars(family)["_labelnames"]) - {"job_name"} for name, family in families.items()}
+
+
+def test_every_alert_is_documented_with_its_severity() -> None:
+    assert {(name, severity) for name, severity, _ in rows("Alerts")} == {
+        (rule["alert"], rule["labels"]["severity"]) for rule in rules() if "alert" in rule
+    }
