@@ -189,9 +189,19 @@ class _Reader:
         reference = Reference.parse(text, f"{self.label}.agents, calendar {text}", self.base, strict=self.strict)
         if not text:
             raise WrongError("is required: where is this agent's calendar?", "a path, an https address or env:NAME")
+        if self.source.agents and self.source.agents.query:
+            self._outsider(text, reference)
         if reference or "://" in text or text.lower().startswith("webcal"):
             return self._feed(FeedUrl.of(reference or text, self.base))
         return Place(text, str(self.base / visible(text)))
+
+    def _outsider(self, text: str, reference: Reference | None) -> None:
+        """Refuse what a row of the CRM may not name, whoever wrote it: a secret of the job, or a file elsewhere."""
+        hint = "name it in an agents file"
+        if reference:
+            raise WrongError("names a secret, and comes out of the CRM", hint)
+        if "://" not in text and not (self.base / text).resolve().is_relative_to(self.base.resolve()):
+            raise WrongError("is a file outside of the job's folder, and comes out of the CRM", hint)
 
     def _feed(self, url: FeedUrl) -> Place:
         if url.reference and self.environ is None:

@@ -45,7 +45,18 @@ HEADERS = {
     "Connection": "close",
 }
 
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+# IPv6 addresses that end in an IPv4 address, which is where a packet may come out: NAT64 (RFC 6052, 8215), what is
+# called IPv4-compatible (RFC 4291, 2.5.5.1) and IPv4-translated (RFC 2765).
+_CARRIERS = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+_ITSELF = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))
+# Where clouds tell a machine its credentials besides the link-local 169.254.169.254, as their manuals name them:
+# Azure, AWS, Google Cloud, Alibaba, and Oracle with all that is the protocols' own.
+_METADATA = tuple(
+    map(
+        ipaddress.ip_network,
+        ("168.63.129.16/32", "fd00:ec2::254/128", "fd20:ce::254/128", "100.100.100.200/32", "192.0.0.0/24"),
+    )
+)
 _PRIVATE = tuple(
     map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 )
@@ -356,28 +367,33 @@ def _is_loopback(host: str) -> bool:
 def refused(address: str, *, loopback: bool = False, private: bool = False) -> str | None:
     """Say what is wrong with connecting to `address`, None if nothing is. `loopback`: the host is one by its own name.
 
-    What carries an IPv4 address inside (mapped, NAT64, 6to4) is judged by that address. Link-local addresses, where
-    clouds keep their credentials, and what is no address of one machine stay closed even where `private` ones are open.
+    What carries an IPv4 address inside (mapped, NAT64, 6to4) is judged by that address. Addresses where clouds keep
+    their credentials, the link-local ones among them, and what is no address of one machine stay closed even where
+    `private` ones are open.
     """
     try:
         found = _embedded(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
         return "no address"
-    if found.is_link_local or found.is_multicast or found.is_unspecified:
-        return "a link-local, multicast or empty address"
+    if found.is_link_local or found.is_multicast or found.is_unspecified or _is_metadata(found):
+        return "a link-local, multicast or empty address, or one where clouds keep credentials"
     if loopback and not found.is_loopback:
         return "another machine than its name says"
     if found.is_loopback:
         return None if loopback or private else "this machine"
-    if found.is_global:
+    if found.is_global and not getattr(found, "is_site_local", False):
         return None
     inside = private and any(found in network for network in _PRIVATE)
     return None if inside else "a private or reserved address"
 
 
+def _is_metadata(address: Address) -> bool:
+    return any(address in network for network in _METADATA)
+
+
 def _embedded(address: Address) -> Address:
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if any(address in network for network in _NAT64):
+    if address not in _ITSELF and any(address in network for network in _CARRIERS):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour or address
