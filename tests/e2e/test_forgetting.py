@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, insert, select, text, update
 
+from reconciler import observe
 from reconciler.cli import entry
 from reconciler.cli.world import World as Start
 from reconciler.model import Acceptance
 from reconciler.store import accepted, deliveries, erasing
-from reconciler.store.schema import approvals, calendars, findings, holds, journal, metadata, runs, suppressed
+from reconciler.store.schema import approvals, calendars, findings, holds, jobs, journal, metadata, runs, suppressed
 from tests.e2e.world import NOW, World, event, kinds, planned
 
 CARLA = "carla.canary@mail.example"
@@ -62,9 +65,29 @@ def hers(uid: str, days: float, title: str = TITLE, **values: Any) -> str:
     return event(uid, NOW + timedelta(days=days), client=CARLA, title=title, extra=HERS, **values)
 
 
-def agreed(make: Make, **settings: Any) -> World:
-    """Make a brokerage whose sides agree, with an appointment of hers that was entered, one moved and one cancelled."""
-    world = make(policy=EXACT, **settings)
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return agreed(World(tmp_path_factory.mktemp("office"), policy=EXACT))
+
+
+@pytest.fixture
+def office(furnished: World, tmp_path: Path) -> World:
+    """Give each test a copy of one office whose sides agree."""
+    shutil.copytree(furnished.folder, tmp_path, dirs_exist_ok=True)
+    world = copy(furnished)
+    world.folder = tmp_path
+    with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
+        connection.execute(update(jobs).values(crm=setup.reader.identity))
+    return world
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> World:
+    return World(tmp_path, policy=EXACT)
+
+
+def agreed(world: World) -> World:
+    """Let both sides agree, with an appointment of hers that was entered, one that was moved and one cancelled."""
     events = [hers("a", 2), hers("b", 3), hers("c", 4), event("other", NOW + timedelta(days=5))]
     world.write("ann@acme.example", *events)
     world.run()
@@ -81,7 +104,7 @@ def agreed(make: Make, **settings: Any) -> World:
 
 
 def test_after_it_no_byte_names_her_and_the_next_runs_plan_nothing_and_bring_nothing_back(make: Make) -> None:
-    world = agreed(make)
+    world = agreed(make(policy=EXACT))
     before = world.rows()
     assert forget(world) == 0
     assert traces(world, "Canary") == []
@@ -95,8 +118,8 @@ def test_after_it_no_byte_names_her_and_the_next_runs_plan_nothing_and_bring_not
     assert world.rows() == before
 
 
-def test_what_changes_later_moves_with_its_time_and_says_nothing_of_her(make: Make) -> None:
-    world = agreed(make)
+def test_what_changes_later_moves_with_its_time_and_says_nothing_of_her(office: World) -> None:
+    world = office
     forget(world)
     new = hers("d", 6, "Canary Castle again")
     moved = hers("a", 2, "Canary Castle renamed", hours=3, modified="20261122T190001Z")
@@ -117,8 +140,8 @@ def test_what_changes_later_moves_with_its_time_and_says_nothing_of_her(make: Ma
     assert traces(world, "Canary") == []
 
 
-def test_a_record_of_hers_is_withheld_wherever_it_is_met_first(make: Make) -> None:
-    world = agreed(make)
+def test_a_record_of_hers_is_withheld_wherever_it_is_met_first(office: World) -> None:
+    world = office
     forget(world)
     world.insert("strange", NOW + timedelta(days=9), contact_email=CARLA.upper(), title="Canary Castle by hand")
     world.write("ann@acme.example", event("e", NOW + timedelta(days=8), client=None, title="Showing"))
@@ -152,8 +175,8 @@ def test_what_was_found_accepted_and_held_about_her_lasts(make: Make) -> None:
     assert why == "(forgotten) asked us"
 
 
-def test_sentences_of_runs_consents_and_deliveries_go_on_without_her(make: Make) -> None:
-    world = agreed(make)
+def test_sentences_of_runs_consents_and_deliveries_go_on_without_her(office: World) -> None:
+    world = office
     with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
         job = setup.state.job
         connection.execute(update(runs).values(why=f"about {CARLA.title()}.", result=json.dumps({"who": [CARLA, "x"]})))
@@ -163,8 +186,8 @@ def test_sentences_of_runs_consents_and_deliveries_go_on_without_her(make: Make)
         claim = deliveries.Claim(
             channel="c", name="mail", kind=deliveries.Kind.REPORT, digest="d", message_id="m", since=NOW, until=NOW
         )
-    delivery = deliveries.claim(setup.state, claim, NOW)
-    assert isinstance(delivery, deliveries.Delivery)
+    with world.setup(dry_run=True) as setup:
+        assert isinstance(deliveries.claim(setup.state, claim, NOW), deliveries.Delivery)
     assert forget(world, "--name", "carla  CANARY") == 0
     assert traces(world, "carla") == []
     with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
@@ -172,13 +195,13 @@ def test_sentences_of_runs_consents_and_deliveries_go_on_without_her(make: Make)
         assert connection.execute(select(approvals.c.why)).scalar() == "(forgotten) said so"
 
 
-def test_a_dry_run_says_the_same_numbers_and_writes_nothing(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    world = agreed(make)
-    before = bytes_of(world) if world.environ else kept(world, capsys)
+def test_a_dry_run_says_the_same_numbers_and_writes_nothing(office: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world = office
+    before = kept(world, capsys)
     capsys.readouterr()
     assert told(world, "state", "forget", CARLA, "--dry-run", "--format", "json") == 0
     counted = json.loads(capsys.readouterr().out)
-    assert (bytes_of(world) if world.environ else kept(world, capsys)) == before
+    assert kept(world, capsys) == before
     capsys.readouterr()
     assert told(world, "state", "forget", CARLA, "--format", "json") == 0
     done = json.loads(capsys.readouterr().out)
@@ -190,8 +213,8 @@ def test_a_dry_run_says_the_same_numbers_and_writes_nothing(make: Make, capsys: 
     assert len(marks) == 1
 
 
-def test_subject_shows_every_table_and_counts_other_people(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    world = make()
+def test_subject_shows_every_table_and_counts_other_people(bare: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world = bare
     guest = "ATTENDEE;PARTSTAT=ACCEPTED:mailto:bystander@mail.example\r\n"
     world.write("ann@acme.example", event("a", client=CARLA, title=TITLE, extra=guest))
     world.run()
@@ -207,8 +230,8 @@ def test_subject_shows_every_table_and_counts_other_people(make: Make, capsys: p
     assert kept(world, capsys)["kept"] == shown["kept"]
 
 
-def test_somebody_else_with_a_longer_address_is_somebody_else(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    world = make()
+def test_somebody_else_with_a_longer_address_is_somebody_else(bare: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world = bare
     longer = f"x{CARLA}"
     world.write("ann@acme.example", event("a", client=longer), event("b", client=f"{CARLA}.au"))
     world.run()
@@ -237,9 +260,9 @@ def test_an_agent_whom_the_job_names_stays_and_one_who_left_it_goes_with_their_c
 
 
 def test_reports_that_name_her_go_and_nothing_outside_the_folder_does(
-    make: Make, capsys: pytest.CaptureFixture[str]
+    office: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = agreed(make)
+    world = office
     folder, outside = world.folder / "reports", world.folder / "outside"
     (folder / "below").mkdir(parents=True)
     outside.mkdir()
@@ -260,11 +283,11 @@ def test_reports_that_name_her_go_and_nothing_outside_the_folder_does(
     assert "is no folder" in capsys.readouterr().err
 
 
-def test_spreadsheets_are_looked_into_and_what_is_none_is_said_and_stays(make: Make) -> None:
+def test_spreadsheets_are_looked_into_and_what_is_none_is_said_and_stays(office: World) -> None:
     from openpyxl import Workbook
     from openpyxl.worksheet.worksheet import Worksheet
 
-    world = agreed(make)
+    world = office
     book = Workbook()
     sheet = book.active
     assert isinstance(sheet, Worksheet)
@@ -277,9 +300,9 @@ def test_spreadsheets_are_looked_into_and_what_is_none_is_said_and_stays(make: M
 
 
 def test_while_it_is_not_known_what_became_of_a_write_nothing_is_forgotten(
-    make: Make, capsys: pytest.CaptureFixture[str]
+    office: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = agreed(make)
+    world = office
     with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
         connection.execute(update(journal).values(status="unknown"))
     assert forget(world) == 4
@@ -287,43 +310,35 @@ def test_while_it_is_not_known_what_became_of_a_write_nothing_is_forgotten(
     assert len(traces(world)) == 3
 
 
-def test_a_run_at_work_is_not_disturbed(make: Make) -> None:
+def test_a_run_at_work_is_not_disturbed(office: World) -> None:
     from reconciler.store.database import run_lock
 
-    world = agreed(make)
+    world = office
     with world.setup() as setup, run_lock(setup.state.engine, setup.reader.identity):
         assert forget(world) == 75
     assert len(traces(world)) == 3
 
 
-def test_a_read_that_began_before_brings_nothing_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dry run and a pull take no lock: what they read meanwhile loses the race for the cursor."""
-    world = agreed(make)
+def test_a_read_that_began_before_brings_nothing_back(office: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run takes no lock: what it read before loses the race for the cursor."""
+    world = office
     world.write("ann@acme.example", hers("a", 2, "Canary Castle raced", modified="20261122T190001Z"))
-    from reconciler.store import mirror as rows
+    normalised, raced = observe._normalised, list[int]()
 
-    commit = rows.commit_pull
+    def late(*given: Any) -> Any:
+        rows = normalised(*given)
+        raced.append(forget(world))
+        return rows
 
-    def late(*given: Any) -> bool:
-        connection = given[0]
-        if "raced" in str(given[5]) and not raced:
-            raced.append(1)
-            connection.rollback()
-            assert forget(world) == 0
-        return commit(*given)
-
-    raced: list[int] = []
-    monkeypatch.setattr(rows, "commit_pull", late)
-    if world.environ:
-        world.dry()
-        assert raced
-        assert traces(world, "Canary") == []
+    monkeypatch.setattr(observe, "_normalised", late)
+    world.dry()
+    assert raced == [0]
+    assert traces(world, "Canary") == []
 
 
-def test_what_a_deleted_row_left_in_free_space_goes_too(tmp_path: Path) -> None:
-    world = World(tmp_path)
+def test_what_a_deleted_row_left_in_free_space_goes_too(bare: World) -> None:
+    world = bare
     world.write("ann@acme.example", *(hers(f"u{number}", 2 + number / 50) for number in range(40)))
-    world.section = ""
     world.limits = 'create = "100%"'
     world.run()
     with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
@@ -333,9 +348,9 @@ def test_what_a_deleted_row_left_in_free_space_goes_too(tmp_path: Path) -> None:
 
 
 def test_a_file_that_can_not_be_rewritten_is_said_and_done_the_next_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    office: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = agreed(lambda **settings: World(tmp_path, **settings))
+    world = office
     monkeypatch.setattr(erasing, "PATIENCE", 0)
     with world.setup(dry_run=True) as setup, setup.state.reading() as reader:
         reader.execute(select(runs.c.id)).all()
