@@ -12,7 +12,15 @@ import pytest
 from tests.e2e.world import World
 
 SQLITE, POSTGRES = "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)
-SQL_IS_THE_POINT = {"test_budgets", "test_hostile", "test_journal", "test_lock", "test_observe", "test_run"}
+SQL_IS_THE_POINT = {
+    "test_budgets",
+    "test_forgetting",
+    "test_hostile",
+    "test_journal",
+    "test_lock",
+    "test_observe",
+    "test_run",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
