@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from reconciler.agents import directory
 from reconciler.cli.adapted import adapted
 from reconciler.cli.needing import held, reaches
-from reconciler.config import CsvCrm, GatewayUrl, Ics, Microsoft, StateUrl
+from reconciler.config import CsvCrm, GatewayUrl, Ics, Microsoft, Secret, StateUrl, WrongError
 from reconciler.config.hosts import ALLOW_HOSTS
 from reconciler.config.locate import VARIABLE
 from reconciler.config.secret import Reference
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from reconciler.cli.understood import Understood
     from reconciler.config import Job
     from reconciler.schedule import Entry
+
+Kind = TypeVar("Kind", bound=Secret)
 
 LARGEST: Final = 1_000_000
 """Bytes of a ConfigMap: the cluster takes 1 MiB, names and all."""
@@ -73,11 +75,11 @@ def told(job: Job, lines: Iterable[Line], local: Local) -> Told:
     sections: dict[str, object] = {}
     if local.state:
         changes["", "state"] = local.state
-        sections["state"] = StateUrl.of(_value(local.state, "state", job), job.base)
+        sections["state"] = _accepted(StateUrl, local.state, "--state", job)
     if local.pushgateway:
         changes["metrics", "textfile"] = None
         changes["metrics", "pushgateway"] = local.pushgateway
-        gateway = GatewayUrl.of(_value(local.pushgateway, "metrics.pushgateway", job), job.base)
+        gateway = _accepted(GatewayUrl, local.pushgateway, "--pushgateway", job)
         sections["metrics"] = job.metrics.model_copy(update={"textfile": None, "pushgateway": gateway})
     here = job.model_copy(update=sections)
     if here.state.dialect == "sqlite":
@@ -93,8 +95,13 @@ _HOMELESS: Final = Problem(
 )
 
 
-def _value(said: str, key: str, job: Job) -> str | Reference:
-    return Reference.parse(said, key, job.base) or said
+def _accepted(shape: type[Kind], said: str, option: str, job: Job) -> Kind:
+    """Take a value as a job file takes it, whose place it has in the cluster: a password in it is refused here too."""
+    key = {"--state": "state", "--pushgateway": "metrics.pushgateway"}[option]
+    try:
+        return shape.of(Reference.parse(said, key, job.base) or said, job.base)
+    except WrongError as error:
+        raise ConfigError((Problem(option, error.what, error.hint),)) from None
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------

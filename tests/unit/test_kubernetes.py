@@ -484,6 +484,11 @@ RUN = "*/5 * * * * reconcile run acme --scheduled\n"
         ("# nothing\n", ICS, [], "starts nothing on this job"),
         (RUN, ICS + '[report]\nlogo = "/elsewhere/logo.png"\n', [], "outside of the job file's folder"),
         (RUN, ICS, ["--shards", "1"], "from 2 to"),
+        (RUN, ICS, ["--state", "postgresql://me:hunter2@db/acme"], "--state: holds a password"),
+        (RUN, ICS, ["--state", "env:no name"], "--state: names no environment variable"),
+        (RUN, ICS, ["--state", "mysql://db/acme"], "--state: is a mysql database"),
+        (RUN, ICS, ["--pushgateway", "push:9091"], "--pushgateway: is not a URL"),
+        (RUN, ICS, ["--output", "crontab"], "crontab can't be written to"),
         (RUN + "* * * * * reconcile pull acme\n", ICS, ["--shards", "2"], "keep one"),
         ("0 4 * * * reconcile report acme\n", ICS, ["--shards", "2"], "nothing would compare"),
         (RUN, ICS.replace('state = "env:STATE_URL"', 'state = """env:STATE_URL"""'), ["--state", "env:X"], ""),
@@ -495,6 +500,7 @@ def test_what_can_not_be_had_in_a_cluster_is_said_and_nothing_is_written(
 ) -> None:
     code, made, said = make(job, crontab, *words)
     assert says in said
+    assert "hunter2" not in said
     assert (code, made) == (2, []) if says else code == 0
 
 
@@ -568,6 +574,14 @@ def test_what_is_generated_can_be_had_as_json(make: Make, tmp_path: Path, capsys
     _, made, _ = make(ICS, RUN)
     assert call(tmp_path, "generate", "kubernetes", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out) == {"apiVersion": "v1", "kind": "List", "items": made}
+
+
+def test_the_commands_of_the_page_are_commands() -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    lines = [line for part in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in part.splitlines()]
+    assert [understood(line.split()[1:]).command for line in lines] == ["generate kubernetes"] * 2
+    options = {f"--{name}" for name in understood(["generate", "kubernetes"]).options}
+    assert options == set(re.findall(r"^\| `(--\w+)", page, re.MULTILINE))
 
 
 # ---- the copy of a job file -----------------------------------------------------------------------------------------
