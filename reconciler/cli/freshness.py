@@ -46,7 +46,7 @@ def status(call: Call, argument: str | None) -> int:
 def headline(found: Overview) -> str:
     """Say in one line how a job is doing."""
     said = ", ".join(f"{found.states[state]:,} {state}" for state in Condition if found.states[state])
-    asks = f"{_accepted(found)}{_asks(found)}{_lost(found)}"
+    asks = f"{_accepted(found)}{_asks(found)}{_late(found)}{_lost(found)}"
     return f"{found.job}: calendars {said or 'none'}; {_open(found.findings)}{asks}"
 
 
@@ -58,6 +58,11 @@ def _lost(found: Overview) -> str:
 def _asks(found: Overview) -> str:
     asks = found.waiting and found.waiting.digest and not found.is_consented
     return "; a plan waits for consent" if asks else ""
+
+
+def _late(found: Overview) -> str:
+    late = sum(1 for one in found.late if one.late)
+    return f"; {plural(late, 'slot')} late" if late else ""
 
 
 def _accepted(found: Overview) -> str:
@@ -78,6 +83,7 @@ def _text(found: Overview, zone: ZoneInfo, word: str) -> Iterator[str]:
     lost = [screen.red(line) for line in telling.lost_lines(found.told, zone, word)]
     yield from _part(screen.red("REPORTS THAT MAY NOT HAVE ARRIVED"), lost)
     yield from _part("WAITING", _waiting_lines(found, zone, word))
+    yield from _part("SLOTS NOT SERVED", [*_late_lines(found, zone, word)])
     yield from _part("CALENDARS", _calendars(found, zone))
     yield from _part("ACCEPTED", _bounded([_accepted_line(row) for row in found.accepted]))
     yield from _part("CONSENTS", [_consent_line(one, found.now, zone) for one in found.consents])
@@ -111,6 +117,17 @@ def _waiting_lines(found: Overview, zone: ZoneInfo, word: str) -> Iterator[str]:
             yield f"    reconcile approve {left.digest[:PREFIX]} --by YOU --why TEXT --job {word}"
     if left.deferred:
         yield f"  {plural(left.deferred, 'change')} put off: the next run goes on with them"
+
+
+def _late_lines(found: Overview, zone: ZoneInfo, word: str) -> Iterator[str]:
+    """Say what the crontab asked for and did not get."""
+    for one in found.late:
+        if one.late:
+            yield f"  {bounded(one.command)}  late since {moment(one.late, zone)}"
+        if one.missed and one.first_missed:
+            yield f"  {bounded(one.command)}  {one.missed:,} missed since {moment(one.first_missed, zone)}"
+    if found.late:
+        yield f"    reconcile schedule {word}"
 
 
 # ---- calendars ------------------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.cli import health, scheduling, telling
+from reconciler.cli import health, lateness, scheduling, telling
 from reconciler.cli.health import Condition, Health, Terms
+from reconciler.cli.lateness import Late
 from reconciler.report import mask
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Overview:
     consents: tuple[Approval, ...]
     told: tuple[Delivery, ...]
     waiting: Waiting | None
+    late: tuple[Late, ...]
     next_read: datetime | None
     notes: tuple[str, ...]
     now: datetime
@@ -65,7 +67,7 @@ class Overview:
     def needs_somebody(self) -> bool:
         """Tell whether a person has to look at any of it."""
         asks = self.waiting is not None and self.waiting.digest is not None and not self.is_consented
-        return bool(self.unwell) or asks or any(map(telling.is_lost, self.told))
+        return bool(self.unwell or self.late) or asks or any(map(telling.is_lost, self.told))
 
 
 def overview(call: Call, named: Named) -> Overview:
@@ -74,7 +76,8 @@ def overview(call: Call, named: Named) -> Overview:
 
     with reporting.desk(named.job, call.world.environ, clock=call.world.clock) as desk:
         with desk.state.engine.connect() as connection:  # never committed: a question leaves nothing behind
-            found = _read(connection, desk, scheduling.next_read(call, named))
+            not_kept = lateness.late(call, named, connection, desk.state)
+            found = replace(_read(connection, desk, scheduling.next_read(call, named)), late=not_kept)
         if call.common.mask or named.job.report.mask:
             return _masked(found, visible(desk))
     return found
@@ -103,6 +106,7 @@ def _read(connection: Connection, desk: Desk, next_read: datetime | None) -> Ove
         consents=tuple(consents.last_approvals(connection, desk.state, RUNS)),
         told=telling.told(connection, desk.state, job, now),
         waiting=waiting,
+        late=(),
         next_read=next_read,
         notes=desk.notes,
         now=now,
@@ -143,6 +147,7 @@ def as_json(found: Overview) -> dict[str, Any]:
         "runs": [{name: row[name] for name in _RUN} for row in found.runs],
         "open_findings": dict(found.findings),
         "waiting": _waiting(found.waiting, is_consented=found.is_consented) if found.waiting else None,
+        "late": [lateness.as_json(one) for one in found.late],
         "accepted": [dict(row) for row in found.accepted],
         "consents": [_consent(one) for one in found.consents],
         "deliveries": [telling.as_json(one) for one in found.told],

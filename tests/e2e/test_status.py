@@ -62,6 +62,21 @@ def test_a_calendar_says_since_when_why_and_when_it_is_read_next(world: World, s
     assert {ann["number"], bob["number"]} == {1, 2}
 
 
+def test_a_slot_that_nobody_served_is_late(world: World, status: Status, capsys: pytest.CaptureFixture[str]) -> None:
+    (world.folder / "crontab").write_text("*/5 * * * * reconcile run acme.toml --scheduled\n")
+    world.limits = ""
+    path = str(world.job().name)
+    place = Place(environ={}, cwd=world.folder, clock=lambda: world.now)
+    assert entry.call(["run", path, "--scheduled"], place) == 0
+    run = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (run["slot"], run["event"]) == ("2026-11-22T17:00:00Z", "run")
+    assert status()["late"] == []
+    world.now += timedelta(minutes=13)
+    late = {"command": "run", "late": "2026-11-22T17:10:00Z", "missed": 1, "first_missed": "2026-11-22T17:05:00Z"}
+    assert status()["late"] == [late]
+    assert status()["runs"][0]["slot"] == "2026-11-22T17:00:00Z"
+
+
 def test_status_needs_no_secret_but_the_state(world: World, status: Status) -> None:
     world.run()
     world.sources = (
@@ -77,7 +92,10 @@ def test_where_nobody_can_say_whose_calendars_there_are_those_of_earlier_runs_ar
     world.run()
     world.sources = '[[source]]\nkind = "google"\nagents = { query = "SELECT nothing" }\nauth = { token = "env:T" }\n'
     said = status()
-    assert [one["calendar"] for one in said["calendars"]] == ["ann@acme.example (ann.ics)", "bob@acme.example (bob.ics)"]
+    assert [one["calendar"] for one in said["calendars"]] == [
+        "ann@acme.example (ann.ics)",
+        "bob@acme.example (bob.ics)",
+    ]
     assert said["notes"]
 
 

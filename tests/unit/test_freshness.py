@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.cli import freshness
 from reconciler.cli.health import Condition, Health
+from reconciler.cli.lateness import Late
 from reconciler.cli.overview import Overview, as_json
 from reconciler.store.consents import Approval
 from reconciler.store.overview import Waiting
@@ -66,6 +67,7 @@ def overview(**said: Any) -> Overview:
         consents=(),
         told=(),
         waiting=None,
+        late=(),
         next_read=None,
         notes=(),
         now=NOW,
@@ -120,6 +122,20 @@ def test_a_plan_that_somebody_consented_to_asks_nobody_any_more() -> None:
     assert overview(waiting=WAITING).needs_somebody
     assert not overview(waiting=WAITING, consents=(given,)).needs_somebody
     assert overview(waiting=WAITING, consents=(replace(given, expires_at=NOW),)).needs_somebody
+
+
+def test_a_slot_that_nobody_served_is_told_with_the_command_that_shows_the_schedule() -> None:
+    late = Late(command="run", late=NOW - HOUR, missed=3, first_missed=NOW - 4 * HOUR)
+    found = overview(late=(late,))
+    lines = text(found)
+    place = lines.index("SLOTS NOT SERVED")
+    assert lines[place + 1 : place + 4] == [
+        "  run  late since Sun 22 Nov 2026 08:00 UTC",
+        "  run  3 missed since Sun 22 Nov 2026 05:00 UTC",
+        "    reconcile schedule acme",
+    ]
+    assert lines[0].endswith("; 1 slot late")
+    assert found.needs_somebody
 
 
 @pytest.mark.parametrize("state", Condition)
