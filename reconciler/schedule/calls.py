@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _VALUED_NAMES: Final = (
     *("only", "approve", "shard", "run", "since", "until", "html", "csv", "xlsx", "json", "by", "why", "expires"),
-    *("take", "kind", "agent", "dir", "job", "format"),
+    *("take", "kind", "agent", "dir", "name", "image", "reports", "shards", "output", "state", "pushgateway"),
+    *("job", "format"),
 )
 VALUED: Final = frozenset(f"--{name}" for name in _VALUED_NAMES)
 """Options that take the next word along."""
