@@ -196,11 +196,16 @@ def schedule(context: typer.Context, job: JobArgument = None) -> int:
 
 
 @app.command(epilog=COMMON)
-def status(context: typer.Context, job: JobArgument = None) -> int:
+def status(
+    context: typer.Context,
+    job: JobArgument = None,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="Every job in jobs/, a line for each.")] = False,
+) -> int:
     """Show the last runs, and how fresh each calendar is."""
     from reconciler.cli import freshness
 
-    return freshness.status(context.obj, job)
+    return freshness.status_of_all(context.obj, job) if all_ else freshness.status(context.obj, job)
 
 
 @app.command(epilog=COMMON)

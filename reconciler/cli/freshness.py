@@ -9,12 +9,14 @@ from reconciler.cli import logs, screen, telling
 from reconciler.cli.health import Condition, Health
 from reconciler.cli.overview import Overview, as_json, overview
 from reconciler.cli.world import Format, load_job
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.model import Severity
 from reconciler.report.refusal import PREFIX
 from reconciler.report.words import bounded, moment, plural, zone_of
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
     from zoneinfo import ZoneInfo
 
     from reconciler.cli.world import Call
@@ -38,6 +40,33 @@ def status(call: Call, argument: str | None) -> int:
     elif found.needs_somebody:
         screen.write(headline(found))
     return 0
+
+
+def status_of_all(call: Call, argument: str | None) -> int:
+    """Say of every job in jobs/ how it is doing; what can't be read of one hides none of the others."""
+    from reconciler.config import every
+
+    if argument is not None:
+        raise UsageError(f"--all is about every job, and {bounded(argument)} is one: leave one of both out.")
+    logs.configure(call.common, call.world.clock)
+    told = [_of_one(call, path) for path in every(call.world.cwd)]
+    if call.common.format is Format.JSON:
+        screen.write_json({"jobs": [as_json(one) if isinstance(one, Overview) else one for one in told]})
+        return 0
+    for one in told:
+        if not isinstance(one, Overview):
+            screen.write(f"{bounded(one['job'])}: {one['problem']}")
+        elif one.needs_somebody or not call.common.quiet:
+            screen.write(headline(one))
+    return 0
+
+
+def _of_one(call: Call, path: Path) -> Overview | dict[str, str]:
+    """Return how a job is doing, or what keeps it from being known."""
+    try:
+        return overview(call, load_job(call, str(path)))
+    except ReconcilerError as error:
+        return {"job": path.stem, "problem": bounded(str(error), 300)}
 
 
 # ---- the headline ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 from reconciler.config.crm import Columns, Crm, CsvCrm, Lookup, SqlCrm, StatusMap
 from reconciler.config.hosts import KNOWN_HOSTS, is_loopback, permitted
 from reconciler.config.job import Job
-from reconciler.config.locate import find
+from reconciler.config.locate import every, find
 from reconciler.config.reading import load
 from reconciler.config.relevance import Rule
 from reconciler.config.secret import DatabaseUrl, FeedUrl, GatewayUrl, MailUrl, Secret, StateUrl
@@ -47,6 +47,7 @@ __all__ = [
     "StatusMap",
     "WindowSection",
     "WrongError",
+    "every",
     "find",
     "is_loopback",
     "load",

@@ -18,7 +18,7 @@ def find(argument: str | None, environ: Mapping[str, str], cwd: Path) -> Path:
         return _named(argument, "JOB", cwd)
     if environ.get(VARIABLE):
         return _named(environ[VARIABLE], VARIABLE, cwd)
-    jobs = _jobs(cwd)
+    jobs = every(cwd)
     if len(jobs) != 1:
         what = "several jobs are possible" if jobs else f"there is no job file in {FOLDER}/"
         raise _error("JOB", what, _listing(jobs) or "name a job file, like: reconcile path/to/acme.toml")
@@ -30,7 +30,7 @@ def _named(word: str, key: str, cwd: Path) -> Path:
     for path in candidates:
         if _is_file(path):
             return path
-    jobs = _jobs(cwd)
+    jobs = every(cwd)
     close = get_close_matches(word.removesuffix(".toml"), [job.stem for job in jobs], n=1)
     hint = f'did you mean "{close[0]}"?' if close else _listing(jobs)
     if _is_folder(cwd / word):
@@ -38,7 +38,8 @@ def _named(word: str, key: str, cwd: Path) -> Path:
     raise _error(key, f"there is no job file {shown(word)}", hint or f"there is none in {FOLDER}/ either")
 
 
-def _jobs(cwd: Path) -> list[Path]:
+def every(cwd: Path) -> list[Path]:
+    """Return the job files there are, in the order of their names."""
     return sorted(path for path in (cwd / FOLDER).glob("*.toml") if path.is_file())
 
 

@@ -99,6 +99,23 @@ def test_where_nobody_can_say_whose_calendars_there_are_those_of_earlier_runs_ar
     assert said["notes"]
 
 
+def test_all_jobs_are_told_in_a_line_each(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.run()
+    (world.folder / "jobs").mkdir()
+    said = world.job().read_text().replace("sqlite:///", "sqlite:///../").replace('path = "', 'path = "../')
+    (world.folder / "jobs/acme.toml").write_text(said)
+    (world.folder / "jobs/bad.toml").write_text('name = "bad"\n')
+    place = Place(environ={}, cwd=world.folder, clock=lambda: world.now)
+    capsys.readouterr()
+    assert entry.call(["status", "--all"], place) == 0
+    acme, bad = capsys.readouterr().out.splitlines()
+    assert acme.startswith("acme: calendars ")
+    assert bad.startswith("bad: ")
+    assert entry.call(["status", "--all", "--format", "json"], place) == 0
+    assert [one["job"] for one in json.loads(capsys.readouterr().out)["jobs"]] == ["acme", "bad"]
+    assert entry.call(["status", "acme", "--all"], place) == 2
+
+
 def test_a_question_leaves_nothing_behind(world: World, status: Status) -> None:
     world.run()
     before = (world.folder / "state.db").read_bytes()
