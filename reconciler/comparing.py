@@ -44,7 +44,7 @@ def compared(setup: Setup, options: Options, this: Session, shape: Shape) -> Jud
                 connection,
                 setup.state,
                 world,
-                agree=_agree(setup),
+                agree=_agree(setup, world.rules.compare),
                 fetch=_fetch(setup, world),
                 rulings=_rulings(options, held, known),
                 recognised=_claiming(setup, this, world, shape).recognised,
@@ -135,7 +135,7 @@ def _claiming(setup: Setup, this: Session, world: World, shape: Shape) -> Claimi
         terms=setup.terms(shape),
         limit=setup.job.limits.cap,
         patience=setup.patience(this.now),
-        agree=None if setup.is_dry else _agree(setup),
+        agree=None if setup.is_dry else _agree(setup, world.rules.compare),
         waiting=waiting,
     )
 
@@ -155,13 +155,14 @@ def _left_behind(setup: Setup, world: World) -> Iterator[Finding]:
         yield replace(groups.left_behind((source, agent, name), count, has_left=number in frozen), calendar=number)
 
 
-def _agree(setup: Setup) -> Callable[[Sequence[Agreed]], None]:
+def _agree(setup: Setup, compare_by: tuple[str, ...]) -> Callable[[Sequence[Agreed]], None]:
     """Return what saves links of pairs that agree; a dry run keeps no links."""
 
     def save(agreed: Sequence[Agreed]) -> None:
         if not setup.is_dry:
             with setup.state.begin() as connection:
                 ledger.save_links(connection, setup.state, agreed)
+                suppressed.level(connection, setup.state, [link.crm_id for link, _, _ in agreed], compare_by)
 
     return save
 

@@ -7,7 +7,7 @@ made anew from that. It is one transaction: all of it is done, or nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, delete, select, update
@@ -235,13 +235,9 @@ class _Kept:
         return mark.join((uid, *parts))
 
     def _reduced(self, seen: Seen) -> Seen:
-        """Return an event as a read brings it from now on; of private and irrelevant ones nothing more is known."""
-        if seen.private or seen.relevance is None:
-            return seen
-        fields = reduced(seen.fields)
+        """Return an event as a read brings it from now on."""
         organizer = seen.organizer if seen.organizer and self._may_be_named(seen.organizer) else None
-        kept = replace(seen, private=True, withheld=True, fields=fields, organizer=organizer)
-        return replace(kept, digest=digest(fields, self._terms.compare), guests=min(seen.guests, 1))
+        return suppressed.event_as_kept(seen, self._terms.compare, organizer)
 
     def _may_be_named(self, organizer: str) -> bool:
         return self._terms.is_ours(organizer) and not self._who.has(organizer)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, select, update
 
-from reconciler.forgotten import Forgotten, discreet, mark_of
+from reconciler.forgotten import Forgotten, discreet, mark_of, reduced, withheld
+from reconciler.normalise import digest
 from reconciler.store import codec
 from reconciler.store.database import batched, upsert
 from reconciler.store.schema import jobs, links, mirror, records, suppressed
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Column, ColumnElement, Connection
+    from sqlalchemy import Column, ColumnElement, Connection, Row
 
-    from reconciler.model import Record
+    from reconciler.model import Record, Seen
     from reconciler.store.state import State
 
 
@@ -61,6 +63,44 @@ def withheld_events(connection: Connection, state: State, calendar: int) -> froz
     found = set(connection.execute(select(mirror.c.event).where(own)).scalars())
     found |= set(connection.execute(select(links.c.event).join(records, _SAME_RECORD).where(theirs)).scalars())
     return frozenset(found)
+
+
+def event_as_kept(seen: Seen, compare: tuple[str, ...], organizer: str | None) -> Seen:
+    """Return an event as a read brings it once it is withheld; of private and irrelevant ones nothing more is known."""
+    if seen.private or seen.relevance is None:
+        return seen
+    kept = replace(seen, private=True, withheld=True, fields=reduced(seen.fields), organizer=organizer)
+    return replace(kept, digest=digest(kept.fields, compare), guests=min(seen.guests, 1))
+
+
+def level(connection: Connection, state: State, ids: Iterable[str], compare: tuple[str, ...]) -> None:
+    """Withhold of both sides of these records' links what is withheld of one: each may name who is forgotten."""
+    who = forgotten(connection, state)
+    if not who:
+        return
+    whole = links.join(mirror, _SAME_EVENT).join(records, _SAME_RECORD)
+    columns = (links.c.base_digest, mirror, records.c.crm_id, records.c.presence, records.c.payload.label("record"))
+    for batch in batched(ids):
+        query = select(*columns).select_from(whole).where(links.c.job == state.job, links.c.crm_id.in_(batch))
+        for row in connection.execute(query).all():
+            _level(connection, state, row, compare, who)
+
+
+def _level(connection: Connection, state: State, row: Row[Any], compare: tuple[str, ...], who: Forgotten) -> None:
+    seen = codec.seen_from(row.event, row.digest, row.meeting, row.absence, row.payload)
+    record = codec.record_from(row.crm_id, row.presence, row.record)
+    if seen.withheld and not record.withheld:
+        record = withheld(record, who)
+        mine = and_(records.c.crm_id == record.id, records.c.job == state.job)
+        values = {"payload": codec.record_payload(record), "digest": digest(record.fields, compare)}
+        connection.execute(update(records).where(mine).values(values))
+    elif record.withheld and not seen.private:
+        kept = event_as_kept(seen, compare, None if who.has(seen.organizer) else seen.organizer)
+        here = and_(mirror.c.calendar == row.calendar, mirror.c.event == row.event)
+        values = {"payload": codec.seen_payload(kept), "digest": kept.digest}
+        connection.execute(update(mirror).where(here).values(values))
+        agreed = and_(links.c.crm_id == record.id, links.c.job == state.job, links.c.base_digest == seen.digest)
+        connection.execute(update(links).where(agreed).values(base_digest=kept.digest))
 
 
 _SAME_EVENT: Final = and_(

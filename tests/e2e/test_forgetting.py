@@ -144,7 +144,7 @@ def test_a_record_of_hers_is_withheld_wherever_it_is_met_first(office: World) ->
     world = office
     forget(world)
     world.insert("strange", NOW + timedelta(days=9), contact_email=CARLA.upper(), title="Canary Castle by hand")
-    world.write("ann@acme.example", event("e", NOW + timedelta(days=8), client=None, title="Showing"))
+    world.write("ann@acme.example", event("e", NOW + timedelta(days=8), client=None, title="Canary Castle keyed"))
     world.insert("e", NOW + timedelta(days=8), contact_email=CARLA, title="Canary Castle with key")
     for _ in range(2):
         world.run()
