@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.setup import Setup
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCE = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "reconciler/cli").glob("*.py")))
 PAGE = (ROOT / "docs/logs.md").read_text("utf-8")
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 Lines = Callable[[], list[dict[str, Any]]]
@@ -310,6 +311,8 @@ def test_the_page_names_every_field_and_no_other(lines: Lines) -> None:
         call.event.of(job="acme", slot=NOW)
         call.event.add(dry_run=False)
         call.event.delivered(["sent"])
+        call.event.pulled((), {}, shard="1/4")
+        call.event.add(dropped=1, forgotten=1)
         call.event.came_to(result(deltas=outcomes, findings=(finding,), calendars=(blind,)))
         call.event.setup = cast("Setup", Worked())
         if error:
@@ -324,12 +327,18 @@ def test_the_page_names_every_field_and_no_other(lines: Lines) -> None:
     [of_runs, of_calendars] = [
         names for head, names in tables().items() if head.startswith(("Those of", "Of the event"))
     ]
+    assert {name for name in re.findall(r"event\.(?:add|of)\((\w+)=", SOURCE) if name not in of_runs} == set()
     for event, fields in (("run", of_runs), ("calendar", of_calendars)):
         logged = {name for one in said if one["event"] == event for name in one}
         missing = {name for name in logged if not documented(name, fields | of_runs)}
         assert missing == set(), "the page lacks them"
         beginnings = {f"{name.partition('_')[0]}_*" for name in logged}
         assert fields - logged - beginnings == set(), "nobody logs them"
+
+
+def test_the_page_names_every_event_and_no_other() -> None:
+    logging_calls = r'(?:\b_write\([^"\n]*, |structlog\.get_logger\(\)\.\w+\(|\blogger\.warning\()"([^"\n]+)"'
+    assert tables()["### Events"] == set(re.findall(logging_calls, SOURCE))
 
 
 @pytest.mark.parametrize("words", re.findall(r"(?m)^reconcile (.+)$", PAGE))
