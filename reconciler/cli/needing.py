@@ -33,19 +33,21 @@ PUSHGATEWAY: Final = 9091
 _METADATA: Final = (HTTP, 988)  # Google's own, and the one of GKE (cloud.google.com, "Workload Identity Federation")
 _PORTS: Final = {"postgresql": (POSTGRESQL,), "mysql": (MYSQL,), "mariadb": (MYSQL,), "sqlite": ()}
 
-_STATE: Final = r"state|metrics\..*"
+_STATE: Final = "state"
+_MEASURED: Final = r"state|metrics\..*"
 _QUERIED: Final = r"|crm\.url"
-_ALL: Final = _STATE + r"|crm\..*|source.*"
+_ALL: Final = r"|crm\..*|source.*"
 KINDS: Final = {
-    "run": _ALL,
-    "pull": _STATE + r"|crm\.url|source(?!.*auth_write).*",
-    "report": _STATE + r"|report\..*",
-    "check": _ALL + r"|report\..*",
+    "run": _MEASURED + _ALL,
+    "pull": _MEASURED + r"|crm\.url|source(?!.*auth_write).*",
+    "report": _MEASURED + r"|report\..*",
+    "prune": _MEASURED,
+    "check": _STATE + _ALL + r"|report\..*",
     "status": _STATE,
-    "prune": _STATE,
 }
 """Which keys of a job file a kind of command reads secrets from."""
 SENDING: Final = frozenset({"report", "check"})
+MEASURED: Final = frozenset({"run", "pull", "report", "prune"})
 READING: Final = frozenset({"run", "pull", "check"})
 
 
@@ -105,7 +107,7 @@ def _reaches(job: Job, kind: str) -> Iterator[Reach]:
         yield from _calendars(job)
     if kind in SENDING:
         yield from _mail(job)
-    if job.metrics.pushgateway is not None:
+    if kind in MEASURED and job.metrics.pushgateway is not None:
         yield _pushgateway(job.metrics.pushgateway)
 
 

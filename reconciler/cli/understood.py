@@ -37,8 +37,8 @@ class Understood:
     @property
     def job(self) -> str | None:
         """Return the job that is named, if one is."""
-        named = self.options.get("job")
-        return named if isinstance(named, str) else None
+        said = (self.options.get(name) for name in ("job", "named"))
+        return next((word for word in said if isinstance(word, str)), None)
 
 
 def understood(said: Sequence[str]) -> Understood:
