@@ -146,7 +146,8 @@ def _asked(reading: Reading, watched: Watched, spent: _Spent) -> Pull | Unobserv
     """Read one calendar, unless its source has put off everybody lately."""
     if (why := spent.why(watched.calendar)) is not None:
         return Postponed(watched.calendar, why)
-    outcome = _pull(reading, watched)
+    with reading.timed(watched.id):
+        outcome = _pull(reading, watched)
     spent.note(watched.calendar, outcome)
     return outcome
 

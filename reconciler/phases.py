@@ -21,16 +21,27 @@ def _nobody(_phase: Phase, _seconds: float | None) -> None:
     """Tell nobody."""
 
 
+def _nowhere(_calendar: int, _seconds: float) -> None:
+    """Tell nobody."""
+
+
 class Phases:
     """A stopwatch for the phases of one run. Phases are not nested; one that comes twice is added up."""
 
-    def __init__(self, clock: Callable[[], float], *, heard: Callable[[Phase, float | None], None] = _nobody) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        heard: Callable[[Phase, float | None], None] = _nobody,
+        read: Callable[[int, float], None] = _nowhere,
+    ) -> None:
         """Measure by `clock`, which tells seconds and is never set back.
 
-        `heard` is told of a phase that begins, and with its seconds of one that is over.
+        `heard` is told of a phase that begins, and with its seconds of one that is over; `read`, from any thread, of a
+        calendar that was asked for, by its number.
         """
         self._clock = clock
-        self._heard = heard
+        self._heard, self._read = heard, read
         self._ended: dict[Phase, float] = {}
         self._open: tuple[Phase, float] | None = None
 
@@ -47,6 +58,15 @@ class Phases:
             self._ended[phase] = self._ended.get(phase, 0.0) + took
             self._open = None
             self._heard(phase, took)
+
+    @contextmanager
+    def reading(self, calendar: int) -> Iterator[None]:
+        """Tell how long it took to ask for one calendar, however that ends."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._read(calendar, self._clock() - began)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
@@ -45,6 +46,11 @@ class Observed:
     since: datetime | None = None
 
 
+def _untimed(_calendar: int) -> AbstractContextManager[None]:
+    """Take nobody's time."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """What reading calendars takes: the sources by name, the window, the terms rows are made by, and who is asked.
@@ -66,6 +72,7 @@ class Reading:
     due: timedelta = timedelta()
     share: Callable[[Calendar], bool] | None = None
     patience: Callable[[], float] = lambda: math.inf  # seconds that are left for this run
+    timed: Callable[[int], AbstractContextManager[None]] = _untimed  # takes the time of one read, by any thread
 
     @cached_property
     def fingerprint(self) -> str:

@@ -129,6 +129,7 @@ def reading_of(setup: Setup, options: Options, now: datetime, shape: Shape) -> R
         freshness=setup.job.run.freshness,
         due=setup.job.run.due,
         patience=setup.patience(now),
+        timed=setup.phases.reading,
     )
 
 

@@ -94,7 +94,7 @@ def opened(call: Call, named: Named, *, dry_run: bool) -> Iterator[Setup]:
     with heeding() as ending:
         assembled = assemble(named.job, world.environ, clock=world.clock, dry_run=dry_run, quota=ending.quota)
         with assembled as opened_setup:
-            phases = Phases(time.monotonic, heard=logs.step)
+            phases = Phases(time.monotonic, heard=logs.step, read=logs.asked)
             setup = replace(opened_setup, stop=ending, run=call.event.id, phases=phases)
             call.event.uses(setup)
             call.event.add(dry_run=dry_run)

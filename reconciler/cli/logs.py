@@ -106,6 +106,11 @@ def step(phase: str, seconds: float | None) -> None:
         _write(logging.DEBUG, "over", {"phase": phase, "seconds": round(seconds, 3)})
 
 
+def asked(calendar: int, seconds: float) -> None:
+    """Log with --verbose how long it took to ask for a calendar; called from many threads."""
+    _write(logging.DEBUG, "asked", {"calendar": calendar, "seconds": round(seconds, 3)})
+
+
 def _status(code: int) -> str:
     return "done" if code in _FINE else "failed"
 

@@ -112,7 +112,7 @@ def test_no_log_says_anything_of_a_client(
     said.call("run", "acme.toml", code=1)  # a mistake of ours
     events = said.events()
     assert {one["command"] for one in events} >= {"run", "report", "check"}
-    assert {one["event"] for one in events} >= {"run", "calendar", "begins", "over", "read"}
+    assert {one["event"] for one in events} >= {"run", "calendar", "begins", "over", "read", "asked"}
     assert {one["status"] for one in events if one["event"] == "run"} >= {"applied", "refused", "partial", "failed"}
 
 

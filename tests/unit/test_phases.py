@@ -49,3 +49,12 @@ def test_who_listens_is_told_of_each_phase_as_it_begins_and_ends() -> None:
     with phases.of(Phase.CRM):
         clock.now += 2
     assert heard == [(Phase.CRM, None), (Phase.CRM, 2.0)]
+
+
+def test_who_listens_is_told_how_long_each_calendar_took() -> None:
+    clock, heard = Clock(), list[tuple[int, float]]()
+    phases = Phases(clock, read=lambda calendar, seconds: heard.append((calendar, seconds)))
+    with pytest.raises(ValueError, match="it broke"), phases.reading(7):
+        clock.now += 3
+        raise ValueError("it broke")
+    assert heard == [(7, 3.0)]
