@@ -15,6 +15,7 @@ from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
 from reconciler.simulator.loopback import Fault
 from reconciler.store.database import open_engine, run_lock
+from reconciler.store.versions import HEAD
 from tests.e2e.google_world import google_world
 from tests.e2e.world import CLIENT, NOW, World, event
 from tests.monitoring import Samples, samples
@@ -69,7 +70,7 @@ def test_an_export_says_what_the_state_says(measured: Callable[..., Measured]) -
     kind = '{job_name="acme",kind="missing_in_crm"}'
     assert first[f"reconcile_findings_fixed_total{kind}"] == 2
     assert not any(name.startswith("reconcile_open_findings") for name in first)
-    assert first['reconcile_state_info{dialect="' + run_dialect(run) + '",job_name="acme",version="0005"}'] == 1
+    assert first['reconcile_state_info{dialect="' + run_dialect(run) + '",job_name="acme",version="' + HEAD + '"}'] == 1
 
     run.world.now += timedelta(minutes=5)
     assert run() == 0
