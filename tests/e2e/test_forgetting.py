@@ -19,6 +19,7 @@ from reconciler.cli.world import World as Start
 from reconciler.model import Acceptance
 from reconciler.store import accepted, deliveries, erasing
 from reconciler.store.schema import approvals, calendars, findings, holds, jobs, journal, metadata, runs, suppressed
+from tests.e2e import google_world, microsoft_world
 from tests.e2e.world import NOW, World, event, kinds, planned
 
 CARLA = "carla.canary@mail.example"
@@ -27,6 +28,8 @@ PLACE = "Canary Close 5"
 EXACT = 'compare = ["start", "end", "status", "contact", "title", "location"]'
 HERS = f"LOCATION:{PLACE}\r\n"
 LATER = timedelta(hours=1)
+DAY = timedelta(days=1)
+MOVED = "starts_at = datetime(starts_at, '+1 hour'), ends_at = datetime(ends_at, '+1 hour'), updated_at = ?"
 Make = Callable[..., World]
 
 
@@ -47,7 +50,7 @@ def kept(world: World, capsys: pytest.CaptureFixture[str], *options: str) -> Any
 
 def bytes_of(world: World) -> bytes:
     """Return every byte that the state has: its files, or on a server all that its tables hold."""
-    if not world.environ:
+    if "STATE" not in world.environ:
         return b"".join(path.read_bytes() for path in world.folder.glob("state.db*"))
     engine = create_engine(world.environ["STATE"].replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
@@ -173,6 +176,54 @@ def test_what_was_found_accepted_and_held_about_her_lasts(make: Make) -> None:
         assert connection.execute(select(holds.c.key)).scalars().all() == ["a"]
         why = connection.execute(select(findings.c.accepted_why).where(findings.c.key == key)).scalar()
     assert why == "(forgotten) asked us"
+
+
+def test_google_and_a_crm_that_both_write_move_her_appointments_and_copy_nothing_of_her(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "agents": (google_world.ANN,),
+        "limits": google_world.FREELY,
+        "sync": "two-way",
+        "scribe": True,
+    }
+    with google_world.google_world(tmp_path, policy=EXACT, **settings) as world:
+        weekly = {"recurrence": ["RRULE:FREQ=WEEKLY;COUNT=3"]}
+        world.calendar().insert(google_world.showing("one", client=CARLA, summary=TITLE, location=PLACE))
+        world.calendar().insert(google_world.showing("many", NOW + DAY, client=CARLA, summary=TITLE, **weekly))
+        booked = world.insert(None, NOW + 5 * DAY, contact_email=CARLA, title=TITLE, location=PLACE)
+        for _ in range(2):
+            google_world.later(world)
+            world.run()
+        assert (len(world.rows()), len(traces(world))) == (5, 3)
+        assert forget(world) == 0
+        google_world.later(world)
+        assert planned(world.run()) == []
+        world.sql(f"UPDATE appointments SET {MOVED} WHERE id = ?", f"{world.now:%Y-%m-%d %H:%M:%S}", booked)  # noqa: S608
+        world.insert(None, NOW + 6 * DAY, contact_email=CARLA, title=TITLE, updated_at=f"{world.now:%Y-%m-%d %H:%M:%S}")
+        world.calendar().patch("one", {"location": f"{PLACE} b"})
+        google_world.later(world)
+        result = world.run()
+        assert planned(result) == [("update", "done")]
+        assert ["asked to be forgotten" in finding.why for finding in result.findings] == [True, True]
+        assert traces(world) == []
+        world.run(full=True)
+        assert traces(world) == []
+
+
+def test_outlook_brings_nothing_of_her_back(tmp_path: Path) -> None:
+    with microsoft_world.microsoft_world(tmp_path, agents=(microsoft_world.CID,), policy=EXACT) as world:
+        meeting: dict[str, Any] = {"client": CARLA, "subject": TITLE, "location": {"displayName": PLACE}}
+        world.mailbox().insert(microsoft_world.showing("one", **meeting))
+        world.mailbox().insert({**microsoft_world.showing("many", **meeting), **microsoft_world.weekly(NOW + DAY)})
+        world.now += LATER
+        world.run()
+        assert len(traces(world)) == 3
+        assert forget(world) == 0
+        world.mailbox().patch("one", microsoft_world.times(NOW + 2 * DAY, hours=2))
+        world.now += LATER
+        assert planned(world.run()) == [("update", "done")]
+        world.run(full=True)
+        assert planned(world.run()) == []
+        assert traces(world) == []
 
 
 def test_sentences_of_runs_consents_and_deliveries_go_on_without_her(office: World) -> None:
