@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from reconciler.cli.world import Format, is_terminal
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from reconciler.result import Result
 
 Progress = Callable[[int, int], None]
+
+PATIENCE: Final = 5.0
+"""Seconds that a line waits for a reader of stderr; after that nothing more is written to it."""
+PIECE: Final = 1000
+"""Characters that a pipe with any room takes at once (POSIX: 4,096 bytes)."""
+_SAYING: Final = threading.RLock()  # what is collected while a line is written may have something to say too
 
 
 def prepare() -> None:
@@ -69,12 +77,29 @@ def red(text: str) -> str:
 
 def say(sentence: str) -> None:
     """Write a sentence for people, or a line of a log, to stderr; where nobody takes it, it alone is lost."""
+    whole = f"{sentence}\n"
     try:
-        sys.stderr.write(f"{sentence}\n")
-        sys.stderr.flush()
+        with _SAYING:
+            for start in range(0, len(whole), PIECE):
+                _wait_for_room()
+                sys.stderr.write(whole[start : start + PIECE])
+                sys.stderr.flush()
     except (AttributeError, OSError, ValueError):  # there is none, nobody reads it or has room for it, it is closed
         with suppress(AttributeError, OSError, ValueError):
             _silence(sys.stderr.fileno())
+
+
+def _wait_for_room() -> None:
+    """Wait for whoever reads stderr, but not for ever: a reader that hangs must not keep a run from ending.
+
+    Raises TimeoutError. What is no file of the system's has room.
+    """
+    try:
+        number = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return
+    if not select.select([], [number], [], PATIENCE)[1]:
+        raise TimeoutError
 
 
 def write_json(value: object) -> None:

@@ -33,7 +33,7 @@ class Tamed(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         import structlog
 
-        said = record.msg if record.args and isinstance(record.msg, str) else None
+        said = record.msg if record.args and isinstance(record.msg, str) and "@" not in record.msg else None
         where = f"{record.module}:{record.lineno}"
         logger = structlog.get_logger()
         logger.warning("a package warns", package=record.name, says=said, where=where, severity=record.levelname)

@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -240,14 +241,16 @@ def test_no_line_holds_a_secret_that_was_read(capsys: pytest.CaptureFixture[str]
     assert said.count("(secret)") == 12
 
 
-@pytest.mark.parametrize("stream", ["none", "closed", "nobody reads", "full"])
+@pytest.mark.parametrize("stream", ["none", "closed", "nobody reads", "full", "hangs"])
 def test_a_log_that_nobody_takes_is_no_reason_to_fail(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: dict[str, Callable[[], io.TextIOWrapper | None]] = {
         "none": lambda: None,
         "closed": _closed,
         "nobody reads": _broken,
         "full": _full,
+        "hangs": _hangs,
     }
+    monkeypatch.setattr(screen, "PATIENCE", 0.05)
     target = opened[stream]()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", target)
@@ -273,6 +276,16 @@ def _full() -> io.TextIOWrapper:
     _, writing = os.pipe()
     os.set_blocking(writing, False)
     return os.fdopen(writing, "w")
+
+
+def _hangs() -> io.TextIOWrapper:
+    """A pipe that is full already, and whose reader lives and never reads."""
+    stream = _full()
+    with suppress(BlockingIOError):
+        while True:
+            os.write(stream.fileno(), b"x" * 4096)
+    os.set_blocking(stream.fileno(), True)
+    return stream
 
 
 def test_an_exit_code_stays_what_it_is_where_nobody_reads_stderr() -> None:
@@ -373,13 +386,14 @@ def test_other_packages_lose_their_values(lines: Lines) -> None:
     logs.configure(Common(), lambda: NOW)
     logging.getLogger("urllib3").warning("Retrying %s", "https://secret.example/jo@home.example")
     logging.getLogger("urllib3").warning("mailed jo@home.example")
+    logging.getLogger("urllib3").warning("jo@home.example: %s", 1)
     logging.getLogger("urllib3").info("nobody sees this")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(capture=True)
         warnings.warn("jo@home.example", stacklevel=1)
-    first, second, third = lines()
-    assert (first["says"], second["says"]) == ("Retrying %s", None)
+    first, second, fourth, third = lines()
+    assert (first["says"], second["says"], fourth["says"]) == ("Retrying %s", None, None)
     assert first["package"] == "urllib3"
     assert (third["package"], third["says"]) == ("py.warnings", None)
 
