@@ -410,6 +410,8 @@ def test_each_command_reaches_what_it_talks_to_and_nothing_else() -> None:
 def test_calendars_are_in_the_internet_and_not_in_the_neighbourhood() -> None:
     [rule] = dict(policies(BASE))["acme-run-to-calendars"]["egress"]
     assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16"} <= set(rule["to"][0]["ipBlock"]["except"])
+    [push] = dict(policies(BASE))["acme-run-to-pushgateway"]["egress"]
+    assert push["to"] == [{"namespaceSelector": {}}], "a gateway in the cluster is looked for nowhere else"
 
 
 # ---- names, times, sizes --------------------------------------------------------------------------------------------
