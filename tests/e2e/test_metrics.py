@@ -174,12 +174,21 @@ def test_what_was_sent_to_google_is_what_google_was_asked(tmp_path: Path) -> Non
         assert run() == 5
         read = run.read()
         asked = len(world.server.requests("calendar"))
+        run.world.now += timedelta(minutes=1)
+        assert run("pull") == 5
+        pulled, asked_since = run.read(), len(world.server.requests("calendar")) - asked
         project = f'project="{world.server.service_account_info()["project_id"]}"'
     sent = {name: value for name, value in read.items() if name.startswith("reconcile_attempts_total")}
     assert sum(value for name, value in sent.items() if 'scope="read"' in name) == asked
     answered = '{{answer="{}",job_name="acme",' + project + ',provider="google",scope="read"}}'
     assert read["reconcile_run_attempts" + answered.format("4xx")] == 1
     assert read["reconcile_run_attempts" + answered.format("2xx")] == asked - 1
+    total = "reconcile_attempts_total" + answered.format("4xx")
+    assert asked_since > 0
+    assert sum(pulled[name] - value for name, value in sent.items() if 'scope="read"' in name) == asked_since
+    assert pulled[total] == read[total] + 1
+    about_run = {name for name in read if name.startswith(("reconcile_run_", "reconcile_last_"))}
+    assert {name: pulled[name] for name in about_run} == {name: read[name] for name in about_run}, "a pull is no run"
     day = '{job_name="acme",' + project + ',provider="google",window="day"}'
     assert read[f"reconcile_quota_budget{day}"] == 500_000
     burst = read[f"reconcile_quota_burst{day}"]
