@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from reconciler.cli import later, screen
+from reconciler.cli import screen
 from reconciler.cli.world import Call, Common, Format
 
 COMMON: Final = "Every command also takes --format text|json, --verbose/-v, --quiet/-q and --mask."
@@ -27,9 +27,7 @@ NAMES: Final = (
     "demo",
     "state",
     "generate",
-    *later.COMMANDS,
 )
-NOT_HERE: Final = 2
 
 JobArgument = Annotated[
     str | None,
@@ -341,11 +339,18 @@ def rebind(context: typer.Context, job: JobArgument = None) -> int:
 
 
 @state.command(epilog=COMMON)
-def upgrade(context: typer.Context, job: JobArgument = None) -> int:
-    """Bring the state database to this version's tables."""
+def upgrade(
+    context: typer.Context,
+    job: JobArgument = None,
+    *,
+    backup: Annotated[
+        bool, typer.Option("--backup/--no-backup", help="Keep a copy of a SQLite file as it was, beside it.")
+    ] = True,
+) -> int:
+    """Bring the state database of an older version to this version's tables."""
     from reconciler.cli import upgrading
 
-    return upgrading.upgrade(context.obj, job)
+    return upgrading.upgrade(context.obj, job, keep=backup)
 
 
 @generate.command(epilog=COMMON)
@@ -422,23 +427,5 @@ def subject(context: typer.Context, email: PersonArgument, *, name: NameOption =
     return personal.subject(context.obj, forgetting.Asked(address=email, names=tuple(name or ())), job)
 
 
-def _not_here(parent: typer.Typer, prefix: str, commands: dict[str, later.Later]) -> None:
-    """Add commands that only say that they are not part of this release."""
-
-    def add(name: str, what: later.Later) -> None:
-        settings = {"ignore_unknown_options": True, "allow_extra_args": True}
-        about = f"(later) {what.will}"
-
-        @parent.command(name, help=about, options_metavar=what.usage, context_settings=settings)
-        def answer(context: typer.Context) -> int:
-            del context
-            screen.say(later.sentence(f"{prefix}{name}", what))
-            return NOT_HERE
-
-    for name, what in commands.items():
-        add(name, what)
-
-
-_not_here(app, "", later.COMMANDS)
 app.add_typer(state)
 app.add_typer(generate)

@@ -38,7 +38,8 @@ def open_engine(url: str, job: str = "") -> Engine:
     """
     engine = engine_of(url)
     with closed_if_unusable(engine):
-        versions.require_head(versions.version_of(engine) or versions.create(engine), job)
+        found = versions.version_of(engine) or versions.create(engine)
+        versions.require_head(found, job, engine.dialect.name)
     return engine
 
 

@@ -53,14 +53,15 @@ def version_in(connection: Connection) -> str | None:
     return found
 
 
-def require_head(found: str, job: str) -> None:
+def require_head(found: str, job: str, dialect: str = "sqlite") -> None:
     """Raise StateError for tables of another version, saying what makes them fit."""
     if found > HEAD:
         raise StateError(newer(found))
     if found < HEAD:
+        first = " Make a copy first (pg_dump)." if dialect == "postgresql" else ""
         raise StateError(
-            f"The state database has version {found}, this program needs {HEAD}; nothing was done. To bring it there, "
-            f"with all that it holds:\n    reconcile state upgrade {job}".rstrip()
+            f"The state database has version {found}, this program needs {HEAD}; nothing was done.{first} To bring it "
+            f"there, with all that it holds:\n    reconcile state upgrade {job}".rstrip()
         )
 
 

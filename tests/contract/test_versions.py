@@ -112,7 +112,7 @@ def test_those_who_open_a_new_database_at_once_make_one_state_between_them(new: 
         return state.job
 
     for url in (new(), new(), new()):
-        begun = threading.Barrier(4)
+        begun = threading.Barrier(4, timeout=60)
         with ThreadPoolExecutor(4) as at_once:
             assert list(at_once.map(opened, [url] * 4)) == [1] * 4
 

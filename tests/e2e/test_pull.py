@@ -298,7 +298,7 @@ def test_a_pull_writes_what_it_saw_and_nothing_else_and_waits_for_no_run(make: M
 def test_parts_that_begin_at_once_on_a_new_state_miss_no_calendar_and_read_none_twice(make: Make) -> None:
     world = make(agents=OFFICE, section=DUE)
     world.setup(dry_run=True).state.engine.dispose()
-    begun = threading.Barrier(4)
+    begun = threading.Barrier(4, timeout=60)
 
     def read(part: Shard) -> list[str]:
         with world.setup(dry_run=True) as setup:

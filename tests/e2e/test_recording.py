@@ -455,7 +455,7 @@ def test_a_state_of_the_version_before_is_carried_on(make: Make, tmp_path: Path)
     world.run()
     with world.setup(dry_run=True) as setup:
         to_0003(setup.state.engine, tmp_path)
-        assert upgrade(setup.state.engine) == "0003"
+        assert upgrade(setup.state.engine, keep=False).before == "0003"
     world.now += HOUR
     result = world.run()
     assert kinds(result) == ["missing_in_crm"]
@@ -470,7 +470,7 @@ def test_a_state_of_the_version_before_in_which_all_agreed_plans_nothing(make: M
     world = settled(make)
     with world.setup(dry_run=True) as setup:
         to_0003(setup.state.engine, tmp_path)
-        assert upgrade(setup.state.engine) == "0003"
+        assert upgrade(setup.state.engine, keep=False).before == "0003"
     result = world.run()
     assert (planned(result), kinds(result)) == ([], [])
     assert [row["command"] for row in rows(world, runs)] == ["run", "run"]
