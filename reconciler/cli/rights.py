@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from reconciler.sources.google import GoogleSource
     from reconciler.sources.microsoft import MicrosoftSource
 
-_CHANGES: Final = (".ReadWrite", ".ReadWrite.All", ".Send", ".FullControl.All", "full_access_as_app")
-"""How the names of permissions of Graph's end that change something."""
+_HARMLESS: Final = frozenset({"Calendars.ReadBasic.All", "User.Read.All", "User.ReadBasic.All"})
+"""Permissions of Graph that are not missed and no reason for a word: less than is used, and who somebody is."""
 
 _UNUSED: Final = 'is not used: sync = "calendar-to-crm" writes no calendar'
 
@@ -76,8 +76,8 @@ def _too_much(
     try:
         if isinstance(source, GoogleSource):
             found = _delegated(source, calendars, uses_both=uses_both)
-        elif isinstance(source, MicrosoftSource) and calendars and not uses_both:
-            found = _named(source, calendars[0])
+        elif isinstance(source, MicrosoftSource) and calendars:
+            found = _named(source, calendars[0], _permissions(table)[: 1 + uses_both])
         else:
             return
     except (ProviderError, PostponedError, AccessError):
@@ -101,9 +101,9 @@ def _delegated(source: GoogleSource, calendars: Sequence[Calendar], *, uses_both
     return [scope for one in calendars[:1] for scope in wider if source.api.may(source.api.target(one), scope)]
 
 
-def _named(source: MicrosoftSource, calendar: Calendar) -> list[str]:
-    """Return the permissions in the application's token that change something."""
-    return sorted(role for role in source.graph.rights(source.graph.target(calendar)) if role.endswith(_CHANGES))
+def _named(source: MicrosoftSource, calendar: Calendar, used: Sequence[str]) -> list[str]:
+    """Return the permissions in the application's token that are not used: mail, files, other people's rights."""
+    return sorted(source.graph.rights(source.graph.target(calendar)) - _HARMLESS - {*used})
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------

@@ -290,9 +290,12 @@ class GatewayUrl(Secret):
 
     @classmethod
     def accept(cls, value: str) -> None:
-        """Ask for http or https."""
-        if split(value).scheme not in {"http", "https"}:
+        """Ask for http or https, and for https where there is a password."""
+        parts = split(value)
+        if parts.scheme not in {"http", "https"}:
             raise WrongError("is not an http or https URL", "write it like http://pushgateway:9091")
+        if "@" in parts.netloc and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise WrongError("sends its password where others can read it", "write https: in its place")
 
 
 def dialect_of(url: str) -> str:

@@ -17,7 +17,8 @@ from reconciler.cli import commands, entry
 from reconciler.cli.world import World
 from reconciler.simulator.google import GoogleSimulator
 from reconciler.simulator.graph import GraphSimulator
-from reconciler.simulator.graph_sign_in import CLIENT, SECRET, TENANT
+from reconciler.simulator.graph_mailboxes import TENANT
+from reconciler.simulator.graph_sign_in import CLIENT, SECRET
 from tests.e2e.google_world import ANN, showing
 from tests.e2e.world import JOB, NOW, TABLE
 
@@ -118,6 +119,15 @@ def world(
 def key_of(folder: Path) -> str:
     """Return a line out of the middle of the private key."""
     return str(json.loads((folder / "jobs/google.json").read_text())["private_key"]).splitlines()[5]
+
+
+@pytest.mark.parametrize("world", ["badly"], indirect=True)
+def test_check_without_its_servers_has_a_line_for_each_part(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.call(("check", "acme", "--format", "json"), world) == 2
+    lines = json.loads(capsys.readouterr().out)["checks"]
+    wrong = {line["name"].partition(" (")[0] for line in lines if line["mark"] == "problem"}
+    assert wrong >= {"source microsoft", "calendar dee@acme.example", "CRM", "mail server", "webhook"}
+    assert {line["name"] for line in lines if line["mark"] == "ok"} >= {"job file", "state", f"calendar {ANN}"}
 
 
 def test_every_command_is_called() -> None:

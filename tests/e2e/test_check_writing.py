@@ -211,9 +211,16 @@ def test_two_applications_each_with_its_own_permission_are_ready(outlook: Any, l
 
 
 def test_one_application_that_writes_too_is_not_told_that_less_is_enough(outlook: Any, look: Look) -> None:
-    code, found = look(outlook(sync=TWO_WAY))
+    world = outlook(sync=TWO_WAY)
+    code, found = look(world)
     assert code == 0, wrong(found)
     assert len(found["access microsoft"]) == 1
+    world.server.accounts.roles |= {"Mail.Read"}
+    [_, (mark, says)] = look(world)[1]["access microsoft"]
+    assert (mark, says) == (
+        "note",
+        "auth may do more than that: Mail.Read. Calendars.Read and Calendars.ReadWrite are enough",
+    )
 
 
 def test_an_application_whose_token_names_no_leave_to_write_is_noted(outlook: Any, look: Look) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import ssl
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,7 @@ from pydantic import BaseModel
 
 from reconciler import agents
 from reconciler.agents import Directory
-from reconciler.config import Job, MicrosoftAuth, load
+from reconciler.config import GatewayUrl, Job, MicrosoftAuth, WrongError, load
 from reconciler.config.problems import models_in
 from reconciler.crm.sql import SqlReader, SqlSpec, SqlWriter
 from reconciler.errors import ConfigError
@@ -104,6 +106,24 @@ def test_a_danger_is_seen(line: str) -> None:
     assert [*dangers(line)]
 
 
+def test_every_promise_of_security_md_names_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text()
+    names = re.findall(r"`(test_\w+)`", text)
+    every = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(names) > 20
+    assert [name for name in names if f"def {name}(" not in every] == []
+    links = re.findall(r"\]\(((?!https:)[^)]+)\)", text)
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_rules_of_bandit_are_on_for_the_whole_program() -> None:
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert ruff["select"] == ["ALL"]
+    assert [rule for rule in ruff["ignore"] if rule.startswith("S")] == []
+    excused = {where: rule for where, rules in ruff["per-file-ignores"].items() for rule in rules if rule[:1] == "S"}
+    assert not any(where.startswith("reconciler") for where in excused)
+
+
 # ---- TLS ------------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +182,18 @@ def secret(name: str) -> Any:
     from reconciler.config.secret import Reference
 
     return Reference("auth", "env", name, Path())
+
+
+def test_a_password_goes_nowhere_unencrypted() -> None:
+    for url in ("http://robot:s3cret@gateway.acme.example:9091", "http://robot@gateway.acme.example"):
+        with pytest.raises(WrongError, match="where others can read it"):
+            GatewayUrl.accept(url)
+    for url in (
+        "https://robot:s3cret@gateway.acme.example",
+        "http://gateway:9091",
+        "http://robot:s3cret@127.0.0.1:9091",
+    ):
+        GatewayUrl.accept(url)
 
 
 # ---- where data may lead --------------------------------------------------------------------------------------------
