@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.cli import commands, entry, later, running, screen
+from reconciler.cli import commands, entry, running, screen
 from reconciler.cli.arguments import arranged
 from reconciler.cli.world import World
 from reconciler.errors import (
@@ -203,23 +203,6 @@ def test_usage_mistakes_are_a_sentence_and_exit_2(
     assert said in shown.err
     assert shown.out == ""
     assert "Traceback" not in shown.err
-
-
-EVERY_LATER = [
-    *((name, later.COMMANDS[name]) for name in later.COMMANDS),
-]
-
-
-@pytest.mark.parametrize(("name", "what"), EVERY_LATER)
-def test_what_is_not_here_yet_says_so_in_one_sentence(
-    name: str, what: later.Later, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = what.usage.replace("[", " ").replace("]", " ").split()
-    assert call(tmp_path, *name.split(), *arguments) == 2
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1
-    assert said.err.startswith(f"`reconcile {name}` is not part of this release: ")
-    assert said.out == ""
 
 
 @pytest.mark.parametrize(
