@@ -113,6 +113,9 @@ def _show_stored(call: Call, row: Mapping[str, Any], look: Look, visible: frozen
         f"  what now   a person decides: {ADVICE[kind]}\n\n"
         f"To look again:\n    reconcile --dry-run {look.job}"
     )
+    if told.is_open:
+        accept = f"reconcile accept {row['key']} --by YOU --why TEXT --until DATE --job {look.job}"
+        screen.write(f"To say that it is known and may stay:\n    {accept}")
     return 0
 
 

@@ -142,7 +142,8 @@ def _level_of(code: int) -> int:
 def _write(level: int, name: str, fields: Mapping[str, Any]) -> None:
     import structlog
 
-    structlog.get_logger().log(level, name, **fields)
+    known = {key: value for key, value in fields.items() if value is not None}
+    structlog.get_logger().log(level, name, **known)
 
 
 # ---- how lines are made ---------------------------------------------------------------------------------------------
@@ -176,6 +177,7 @@ def _level(common: Common, *, terminal: bool) -> int:
 
 def _stamp(clock: Callable[[], datetime], event: Event) -> Processor:
     def stamped(_logger: object, _method: str, line: plain.Line) -> plain.Line:
-        return {"at": clock(), **event.about, **line}
+        first = {"at": clock(), "level": line.pop("level", None), "event": line.pop("event", None)}
+        return {**first, **event.about, **line}
 
     return stamped
