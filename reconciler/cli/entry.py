@@ -7,6 +7,7 @@ import sys
 import traceback
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from reconciler.cli.world import World
 from reconciler.errors import ConfigError, ReconcilerError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 INTERNAL = 1
 USAGE = 2
@@ -40,9 +41,8 @@ def call(words: Sequence[str], world: World) -> int:
     screen.prepare()
     verbose = bool({"-v", "--verbose"} & set(words))
     try:
-        program = typer.main.get_command(commands.app)
         world = replace(world, words=tuple(words))
-        return _ended(program.main(arranged(words, commands.NAMES), "reconcile", standalone_mode=False, obj=world))
+        return _ended(_program()(arranged(words, commands.NAMES), "reconcile", standalone_mode=False, obj=world))
     except ReconcilerError as error:
         screen.say(sentence(error))
         return error.exit_code
@@ -53,6 +53,12 @@ def call(words: Sequence[str], world: World) -> int:
         return 0
     except Exception as error:  # noqa: BLE001  # the last line of defence: a sentence and an exit code, never a stack
         return _unexpected(error, verbose=verbose)
+
+
+@cache
+def _program() -> Callable[..., object]:
+    """Read the signatures of all commands, once: that takes a while."""
+    return typer.main.get_command(commands.app).main
 
 
 def _ended(answer: object) -> int:
