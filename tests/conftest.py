@@ -14,12 +14,15 @@ import tempfile
 import time
 from collections import UserDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import sqlalchemy
 import structlog
+from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Dialect, Engine, event
 
@@ -69,6 +72,14 @@ def _of_its_kind(key: tuple[Any, ...]) -> tuple[Any, ...]:
 @event.listens_for(Engine, "engine_connect")
 def _compile_once(connection: Connection) -> None:
     connection.execution_options(compiled_cache=_compiled)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_parsed_once() -> Iterator[None]:
+    """Parse each private key once: to prove that its numbers are primes takes longer than a run of the job."""
+    parse = lru_cache(maxsize=100)(serialization.load_pem_private_key)
+    with patch.object(serialization, "load_pem_private_key", parse):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Open states on one and the same database; all are closed in the end."""
     url = f"sqlite:///{tmp_path}/state.db"
     if request.param == "postgres":
-        url = request.getfixturevalue("postgres_database")()
+        url = request.getfixturevalue("postgres_state")()
     states: list[State] = []
 
     def open_one(job: str = "acme") -> State:

@@ -205,7 +205,7 @@ CALLS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(budget=BUDGETS, calls=CALLS, seed=st.integers(0, 999), shared=st.booleans())
 def test_no_window_of_what_four_processes_send_exceeds_the_budget(
     engine: Engine, budget: Budget, calls: list[Any], seed: int, shared: bool
