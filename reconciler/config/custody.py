@@ -70,7 +70,7 @@ def _readers(found: os.stat_result) -> str:
 
 
 def _handed_over(found: os.stat_result) -> bool:
-    """Tell whether root hands a file to this process by a group, and it has no other way to read it.
+    """Tell whether root hands a file or a folder to this process by a group, and it has no other way to use it.
 
     That is how Kubernetes mounts a Secret where `fsGroup` is set (root's, 0440), and how a service reads what is 0640.
     """
@@ -83,7 +83,8 @@ def _writers(found: os.stat_result) -> str:
     if found.st_mode & stat.S_IWOTH:
         return "every user of this machine"
     # A user's own group, which has the user's number, is nobody else: many systems leave new files open to it.
-    return f"all of group {found.st_gid}" if found.st_mode & stat.S_IWGRP and found.st_gid != found.st_uid else ""
+    others = found.st_mode & stat.S_IWGRP and found.st_gid != found.st_uid and not _handed_over(found)
+    return f"all of group {found.st_gid}" if others else ""
 
 
 def _replaceable(path: Path) -> Iterator[Exposure]:
@@ -93,8 +94,14 @@ def _replaceable(path: Path) -> Iterator[Exposure]:
         if link is not None and stat.S_ISLNK(link.st_mode) and link.st_uid not in {_ROOT, os.geteuid()}:
             yield Exposure(f"is a link that user {link.st_uid} can turn elsewhere", "name the file itself")
         # In a folder with the sticky bit, such as /tmp, everybody may add files and nobody replace another's.
-        if folder is not None and not folder.st_mode & stat.S_ISVTX and (writers := _writers(folder)):
+        is_open = folder is not None and not folder.st_mode & stat.S_ISVTX and not _is_read_only(place.parent)
+        if folder is not None and is_open and (writers := _writers(folder)):
             yield Exposure(f"is in a folder that can be changed by {writers}", f"chmod go-w {_spelled(place.parent)}")
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Tell whether nobody can write there, whatever its mode: Kubernetes mounts ConfigMaps so, in folders of 0777."""
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def _own(place: Path) -> os.stat_result | None:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +53,7 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (0o400, 1001, 1001, "can be changed by user 1001, whose file it is"),
         (0o602, 1000, 1000, "can be changed by every user of this machine"),
         (0o620, 1000, 2000, "can be changed by all of group 2000"),
+        (0o660, 0, 2000, None),
     ],
 )
 def test_who_can_get_at_a_secret(
@@ -102,6 +104,18 @@ def test_a_folder_that_others_may_write_into_is_said_but_for_one_like_tmp(tmp_pa
     assert found.hint == f"chmod go-w {inner}"
     inner.chmod(0o1777)
     assert custody.of_secret(path) is None
+
+
+def test_a_folder_that_is_mounted_to_be_read_alone_is_changed_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = kept(tmp_path)
+    tmp_path.chmod(0o777)
+    assert custody.of_settings(path) is not None
+    mounted = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=mounted.f_flag | os.ST_RDONLY))
+    assert custody.of_settings(path) is None
+    tmp_path.chmod(0o700)
 
 
 def test_what_is_not_there_is_no_exposure(tmp_path: Path) -> None:
