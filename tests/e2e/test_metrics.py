@@ -10,11 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, update
 
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
 from reconciler.simulator.loopback import Fault
 from reconciler.store.database import open_engine, run_lock
+from reconciler.store.schema import deliveries
 from reconciler.store.versions import HEAD
 from tests.e2e.google_world import google_world
 from tests.e2e.world import CLIENT, NOW, World, event
@@ -214,6 +216,30 @@ def test_slots_that_nobody_served_are_counted_and_the_next_one_is_named(tmp_path
     assert read['reconcile_next_slot_timestamp_seconds{command="run",job_name="acme"}'] == coming
     assert 'reconcile_missed_slots{command="run --only",job_name="acme"}' in read
     assert ANN not in run.file.read_text()
+
+
+# ---- reports --------------------------------------------------------------------------------------------------------
+
+
+def test_reports_that_may_not_have_arrived_are_counted_for_channels_that_there_are(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path))
+    run.metrics += '\n[report.mail]\nto = ["ops@acme.example"]\nfrom = "r@acme.example"\nsmtp = "smtp://127.0.0.1"\n'
+    assert run() == 0
+    assert run.read()[f"reconcile_report_heartbeat{JOB}"] == 1
+    with run.world.setup(dry_run=True) as setup, setup.state.begin() as connection:
+        for number, (channel, status) in enumerate(
+            (("mail", "unconfirmed"), ("hook", "unconfirmed"), ("mail", "sent"))
+        ):
+            at = int(NOW.timestamp()) + number
+            row = {"job": setup.state.job, "channel": channel, "name": channel, "kind": "report", "digest": str(number)}
+            stamps = {"since_at": at, "until_at": at, "claimed_at": at, "sent_at": at if status == "sent" else None}
+            connection.execute(insert(deliveries).values(**row, **stamps, message_id="", status=status))
+        connection.execute(update(deliveries).where(deliveries.c.status == "sent").values(kind="urgent"))
+    assert run() == 0
+    read = run.read()
+    assert read['reconcile_deliveries_waiting{job_name="acme",status="unconfirmed"}'] == 1
+    assert read['reconcile_deliveries_waiting{job_name="acme",status="refused"}'] == 0
+    assert read['reconcile_report_sent_timestamp_seconds{job_name="acme",kind="urgent"}'] == NOW.timestamp() + 2
 
 
 # ---- who else exports -----------------------------------------------------------------------------------------------
