@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli import health, lateness, scheduling, telling
 from reconciler.cli.health import Condition, Health, Terms
 from reconciler.cli.lateness import Late
+from reconciler.model import rfc3339
 from reconciler.report import mask
 
 if TYPE_CHECKING:
     from reconciler.cli.world import Call, Named
+    from reconciler.config import Job
     from reconciler.reporting import Desk
     from reconciler.store.consents import Approval
     from reconciler.store.database import Connection
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 RUNS: Final = 5
 """Runs, and consents, that are shown."""
+
+SLACK: Final = timedelta(minutes=10)
+"""By how much the clock of a disk may be behind."""
 
 _RUN: Final = ("id", "command", "slot", "started_at", "finished_at", "status", "exit_code", "digest", "counts")
 
@@ -77,7 +82,8 @@ def overview(call: Call, named: Named) -> Overview:
     with reporting.desk(named.job, call.world.environ, clock=call.world.clock) as desk:
         with desk.state.engine.connect() as connection:  # never committed: a question leaves nothing behind
             not_kept = lateness.late(call, named, connection, desk.state)
-            found = replace(_read(connection, desk, scheduling.next_read(call, named)), late=not_kept)
+            read = _read(connection, desk, scheduling.next_read(call, named))
+        found = replace(read, late=not_kept, notes=(*read.notes, *_unwritten(named.job, read.runs)))
         if call.common.mask or named.job.report.mask:
             return _masked(found, visible(desk))
     return found
@@ -111,6 +117,20 @@ def _read(connection: Connection, desk: Desk, next_read: datetime | None) -> Ove
         notes=desk.notes,
         now=now,
     )
+
+
+def _unwritten(job: Job, runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say that what is measured did not reach its file: a gateway that was not reached is in the log alone."""
+    ended = next((row["finished_at"] for row in runs if row["finished_at"]), None)
+    if job.metrics.textfile is None or ended is None:
+        return
+    try:
+        written = datetime.fromtimestamp(job.metrics.textfile.stat().st_mtime, UTC)
+    except OSError as error:
+        yield f"Nothing measured is in the file that [metrics] names: {error.strerror or type(error).__name__}."
+        return
+    if ended - written > SLACK:
+        yield f"The file of [metrics] was last written at {rfc3339(written)}, and runs have ended since."
 
 
 def visible(desk: Desk) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -121,3 +122,14 @@ def test_a_question_leaves_nothing_behind(world: World, status: Status) -> None:
     before = (world.folder / "state.db").read_bytes()
     status()
     assert (world.folder / "state.db").read_bytes() == before
+
+
+def test_what_is_measured_and_never_reaches_its_file_is_said(world: World, status: Status) -> None:
+    world.run()
+    world.limits += '\n[metrics]\ntextfile = "acme.prom"'
+    assert status()["notes"] == ["Nothing measured is in the file that [metrics] names: No such file or directory."]
+    (world.folder / "acme.prom").touch()
+    os.utime(world.folder / "acme.prom", (NOW.timestamp(), NOW.timestamp()))
+    assert status()["notes"] == []
+    os.utime(world.folder / "acme.prom", (NOW.timestamp() - 3600, NOW.timestamp() - 3600))
+    assert "last written at 2026-11-22T16:00:00Z" in status()["notes"][0]
