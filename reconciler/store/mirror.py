@@ -44,10 +44,12 @@ def one(connection: Connection, state: State, calendar: int, event: str) -> Seen
 def put(connection: Connection, state: State, calendar: int, seen: Seen) -> None:
     """Write one event as a write of ours left it, or as it was looked up; the next read says what became of it since.
 
-    Whether a link hangs on it is not touched.
+    Whether a link hangs on it is not touched. A read that is under way began before, and is void: it would put back
+    what was there then.
     """
     before = one(connection, state, calendar, seen.event)
     upsert(connection, mirror, [_row(state, calendar, seen)], kept=_KEPT)
+    connection.execute(update(cursors).where(cursors.c.calendar == calendar).values(version=cursors.c.version + 1))
     _elect(connection, state, {seen.meeting, before.meeting if before else ""} - {""})
 
 

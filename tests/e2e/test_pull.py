@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -19,8 +23,9 @@ from reconciler.audit import Missed
 from reconciler.cli import entry
 from reconciler.cli.world import World as Outside
 from reconciler.errors import StateError, UsageError
-from reconciler.model import Agent, Calendar
+from reconciler.model import Agent, Calendar, Kind
 from reconciler.pulling import WHOLE, Pulled, Shard, pull
+from reconciler.store import mirror as rows
 from reconciler.store import state
 from reconciler.store.database import run_lock
 from reconciler.store.schema import calendars, findings, journal, links, metadata, mirror, runs
@@ -310,6 +315,58 @@ def test_parts_that_begin_at_once_on_a_new_state_miss_no_calendar_and_read_none_
     assert sorted(name for part in seen for name in part) == sorted(OFFICE * 2)
     assert len(kept(world, calendars)["calendars"]) == len(OFFICE)
     assert world.run().counts["unobserved"] == 0
+
+
+def test_a_read_that_began_before_a_write_of_ours_does_not_put_back_what_was_there(office: World) -> None:
+    office.write(ANN, event("ann0", NOW + 90 * HOUR))
+    with office.setup(dry_run=True) as setup:
+        source = setup.sources["ics-ann"]
+
+        class Slow:
+            """Reads, and hands over what it read after a run has written to the calendar."""
+
+            scope, close = source.scope, staticmethod(lambda: None)
+
+            def pull(self, request: Any) -> Any:
+                read = source.pull(request)
+                with setup.state.begin() as connection:
+                    [watched] = state.watch(connection, setup.state, [request.calendar])
+                    seen = rows.one(connection, setup.state, watched.id, "ann0")
+                    assert seen is not None
+                    rows.put(connection, setup.state, watched.id, replace(seen, etag="ours"))
+                return read
+
+        slow: Any = {**setup.sources, "ics-ann": Slow()}
+        pull(replace(setup, sources=slow))
+        with setup.state.begin() as connection:
+            [watched] = state.watch(connection, setup.state, [calendar_of(office, ANN)])
+            after = rows.one(connection, setup.state, watched.id, "ann0")
+    assert after is not None
+    assert after.etag == "ours"
+    office.now += 5 * MINUTE
+    moved = {finding.event for finding in office.run().findings if finding.kind is Kind.RESCHEDULE_NOT_PROPAGATED}
+    assert moved == {"ann0"}, "the run reads it again"
+
+
+PROGRAM = (sys.executable, "-m", "reconciler")
+
+
+def test_processes_share_the_reading_and_a_run_counts_on_them(office: World) -> None:
+    office.now = datetime.now(UTC).replace(microsecond=0)
+    office.write(ANN, event("new", office.now + 30 * HOUR))
+    job, environ = str(office.job()), {**os.environ, **office.environ}
+    begun = [
+        subprocess.Popen(
+            [*PROGRAM, "pull", job, "--shard", f"{index}/2", "--quiet"], env=environ, cwd=office.folder, stderr=PIPE
+        )
+        for index in (0, 1)
+    ]
+    assert [(one.communicate()[1][:0], one.returncode) for one in begun] == [(b"", 0)] * 2
+    office.file(ANN).unlink()  # nobody looks at it again
+    office.now = datetime.now(UTC).replace(microsecond=0) + MINUTE
+    result = office.run()
+    assert result.counts["unobserved"] == 0
+    assert "new" in {finding.event for finding in result.findings}
 
 
 def test_a_pull_for_another_crm_is_refused(office: World) -> None:
