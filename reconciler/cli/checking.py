@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PROBLEM: Final = 2
 _READING, _WRITING = "reading rights", "writing rights"
+_DAMAGED: Final = (
+    "Put a copy in its place, or move it away: the next run makes a new one, and links again what has our keys"
+)
 _MATTERS: Final = frozenset({"rows", "rights"})
 """What a CRM check must not fail in; other lines name a race or a gap that a job can live with."""
 
@@ -125,6 +128,7 @@ def _people(call: Call, job: Job) -> Generator[Line, None, Directory | None]:
 
 def _state(call: Call, job: Job) -> Generator[Line, None, State | None]:
     from reconciler.store.state import open_state
+    from reconciler.store.upgrading import integrity
 
     try:
         url = job.state.reveal(call.world.environ)
@@ -133,6 +137,8 @@ def _state(call: Call, job: Job) -> Generator[Line, None, State | None]:
         yield from problems("state", error)
         return None
     yield from premises.state_file(url)
+    for found in integrity(state.engine):
+        yield Line("state", Mark.PROBLEM, bounded(f"it is damaged ({bounded(found)}). {_DAMAGED}", 400))
     return state
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -12,10 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconciler.cli import premises
+from reconciler.cli import entry, premises
 from reconciler.cli.lines import Line, Mark
+from reconciler.cli.world import World
 from reconciler.config import load
+from reconciler.simulator import office
 from tests.unit.test_custody import job
+from tests.unit.test_docs import NOW
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes mean nothing here")
 
@@ -87,3 +91,23 @@ def test_a_folder_for_figures_that_is_not_there_is_a_problem(tmp_path: Path) -> 
     (tmp_path / "figures").mkdir()
     assert said(premises.figures(load(path, {}))) == [("acme.prom can be written", Mark.OK)]
     assert not list((tmp_path / "figures").iterdir()), "check writes nothing there"
+
+
+def test_a_state_that_is_damaged_is_a_problem_with_what_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = office.furnish(tmp_path)
+    world = World(environ={}, cwd=tmp_path, clock=lambda: NOW)
+    assert entry.call(("run", path.stem, "-q"), world) in {0, 5}
+    database = tmp_path / "state.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as state:
+        state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [(page,)] = state.execute("SELECT rootpage FROM sqlite_master WHERE name = 'mirror'")
+        [(size,)] = state.execute("PRAGMA page_size")
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * 8)
+    capsys.readouterr()
+    assert entry.call(("check", path.stem, "--format", "json"), world) == 2
+    lines = json.loads(capsys.readouterr().out)["checks"]
+    assert any("damaged" in line["says"] for line in lines if (line["name"], line["mark"]) == ("state", "problem"))
