@@ -111,6 +111,7 @@ def _set_pragmas(connection: Any, _: object) -> None:  # noqa: ANN401  # the dri
         "busy_timeout=30000",
         "cache_size=-32768",
         "temp_store=MEMORY",
+        "secure_delete=ON",  # what is dropped is written over: nobody finds it in the file's free space
     ):
         connection.execute(f"PRAGMA {pragma}")
 

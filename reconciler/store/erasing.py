@@ -1,7 +1,8 @@
-"""That what is dropped is gone: from the pages of the database's file, from what is logged beside it, from free space.
+"""That what is dropped is gone: from the database's file, from what is logged beside it, from free space.
 
-SQLite leaves what a statement drops in its file until the space is used again, and in its log until that is written
-over. PostgreSQL keeps it until its own housekeeping; its log is whoever keeps the server's to keep or drop.
+SQLite writes over what a statement drops, as every connection asks it to (`database`); in its log it stays until that
+is cut, and what an earlier release dropped may be in free space until the file is rewritten. PostgreSQL keeps it until its
+own housekeeping; its log is whoever keeps the server's to keep or drop.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from reconciler.store.schema import metadata
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
 
 PATIENCE: Final = 5
@@ -29,12 +30,6 @@ class Room:
     size: int
     free: int
     is_flushed: bool
-
-
-def thoroughly(connection: Connection) -> None:
-    """Let what this connection drops be written over with zeros, in its file and in its log."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
 
 def room(engine: Engine) -> Room | None:

@@ -17,7 +17,7 @@ from reconciler.forgotten import KEPT, WITHHELD, Forgotten, reduced, withheld
 from reconciler.model import Outcome
 from reconciler.normalise import digest, key_digest
 from reconciler.sides import sides
-from reconciler.store import codec, erasing, suppressed
+from reconciler.store import codec, suppressed
 from reconciler.store.journal import SENT
 from reconciler.store.schema import (
     calendars,
@@ -89,7 +89,6 @@ def forget(state: State, person: Person, terms: Terms) -> dict[str, int]:
     to an appointment of theirs.
     """
     with state.begin() as connection:
-        erasing.thoroughly(connection)
         connection.execute(select(jobs.c.id).where(jobs.c.id == state.job).with_for_update())
         found = traces(connection, state, person)
         _refuse_open(found)

@@ -16,6 +16,7 @@ from sqlalchemy import and_, delete, exists, func, not_, or_, select, update
 
 from reconciler.model import Outcome
 from reconciler.store import codec, deliveries, erasing
+from reconciler.store.database import batched
 from reconciler.store.journal import SENT
 from reconciler.store.schema import (
     approvals,
@@ -27,7 +28,7 @@ from reconciler.store.schema import (
     runs,
     slots,
 )
-from reconciler.store.schema import deliveries as deliveries_table
+from reconciler.store.schema import deliveries as sent
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,10 +81,14 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One kind of rows that is old: `key` tells them apart, `change` is what is emptied of them; else they go."""
+    """One kind of rows that is old: `key` tells them apart, `change` is what is emptied of them; else they go.
+
+    They are taken in the order of `by`, which an index has: so none is looked at that is too young.
+    """
 
     what: str
     key: Column[Any]
+    by: Column[Any]
     is_old: ColumnElement[bool]
     change: Mapping[str, None] | None = None
 
@@ -115,18 +120,22 @@ def prune(state: State, retention: Retention, now: datetime) -> Pruned:
 
 
 def _done(state: State, step: _Step) -> int:
-    """Take one step after the other through the rows, in the order of their keys; return how many there were."""
-    total, last = 0, None
+    """Take one step after the other through the rows, the oldest first; return how many there were.
+
+    What is old is looked for before the transaction that drops it, which then only has to see that it still is.
+    """
+    total = 0
     while True:
-        rest = step.is_old if last is None else and_(step.is_old, step.key > last)
-        with state.begin() as connection:
-            erasing.thoroughly(connection)
-            keys = connection.execute(select(step.key).where(rest).order_by(step.key).limit(STEP)).scalars().all()
-            if not keys:
-                return total
-            these = and_(rest, step.key <= keys[-1])
+        with state.engine.begin() as connection:
+            keys = connection.execute(select(step.key).where(step.is_old).order_by(step.by).limit(STEP)).scalars().all()
+        done = 0
+        for batch in batched(keys):
             change = delete(step.table) if step.change is None else update(step.table).values(dict(step.change))
-            total, last = total + connection.execute(change.where(these)).rowcount, keys[-1]
+            with state.begin() as connection:
+                done += connection.execute(change.where(step.is_old, step.key.in_(batch))).rowcount
+        total += done
+        if done == 0 or len(keys) < STEP:
+            return total
 
 
 # ---- what is old ----------------------------------------------------------------------------------------------------
@@ -139,31 +148,33 @@ def _steps(connection: Connection, state: State, retention: Retention, now: date
     before = {name: codec.epoch(now - age) for name, age in kept.items()}
     standing = and_(approvals.c.job == state.job, approvals.c.expires_at > codec.epoch(now))
     return [
-        _Step("images", journal.c.id, _old_images(state, before), {"before": None, "after": None}),
-        _Step("journal", journal.c.id, and_(_written_before(state, before["journal"]), _is_free(standing))),
-        _Step("runs", runs.c.id, _old_runs(state, before, standing)),
-        _Step("findings", findings.c.key, _old_findings(state, before["findings"])),
-        _Step("deliveries", deliveries_table.c.id, _old_deliveries(connection, state, before["deliveries"], now)),
-        _Step("plans", plans.c.digest, _old_plans(state, standing, now)),
-        _Step("approvals", approvals.c.id, _old_approvals(state, before["journal"], now)),
-        _Step("slots", slots.c.slot, _old_slots(state, before["runs"])),
-        _Step("budgets", quota.c.scope, quota.c.at < codec.epoch(now - WAITING)),
+        _Step("images", journal.c.id, journal.c.at, _old_images(state, before), {"before": None, "after": None}),
+        _Step("journal", journal.c.id, journal.c.at, _old_writes(state, before["journal"], standing)),
+        _Step("runs", runs.c.id, runs.c.epoch, _old_runs(state, before, standing)),
+        _Step("findings", findings.c.key, findings.c.resolved_at, _old_findings(state, before["findings"])),
+        _Step("deliveries", sent.c.id, sent.c.id, _old_deliveries(connection, state, before["deliveries"], now)),
+        _Step("plans", plans.c.digest, plans.c.digest, _old_plans(state, standing, now)),
+        _Step("approvals", approvals.c.id, approvals.c.id, _old_approvals(state, before["journal"], now)),
+        _Step("slots", slots.c.slot, slots.c.slot, _old_slots(state, before["runs"])),
+        _Step("budgets", quota.c.scope, quota.c.scope, quota.c.at < codec.epoch(now - WAITING)),
     ]
 
 
 def _written_before(state: State, instant: int) -> ColumnElement[bool]:
-    """Ask for settled writes; the sum keeps SQLite off the index by time, which would sort them anew in each step."""
-    return and_(journal.c.job == state.job, journal.c.at + 0 < instant, journal.c.status.not_in(_OPEN))
+    return and_(journal.c.job == state.job, journal.c.at < instant, journal.c.status.not_in(_OPEN))
 
 
-def _is_free(standing: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Ask for writes under no consent that still stands: what it let through tells what is left of it."""
-    return or_(journal.c.approval.is_(None), journal.c.approval.not_in(select(approvals.c.digest).where(standing)))
+def _old_writes(state: State, instant: int, standing: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Ask for settled writes under no consent that still stands: what it let through tells what is left of it."""
+    consented = select(approvals.c.digest).where(standing)
+    is_free = or_(journal.c.approval.is_(None), journal.c.approval.not_in(consented))
+    return and_(_written_before(state, instant), is_free)
 
 
 def _old_images(state: State, before: Mapping[str, int]) -> ColumnElement[bool]:
-    has_some = or_(journal.c.before.is_not(None), journal.c.after.is_not(None))
-    return and_(_written_before(state, before["images"]), has_some, journal.c.at + 0 >= before["journal"])
+    """Ask for writes that have images; those that go wholly need not be emptied first."""
+    young = journal.c.at >= before["journal"]
+    return and_(_written_before(state, before["images"]), journal.c.before.is_not(None), young)
 
 
 def _old_runs(state: State, before: Mapping[str, int], standing: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -186,12 +197,11 @@ def _old_findings(state: State, instant: int) -> ColumnElement[bool]:
 
 def _old_deliveries(connection: Connection, state: State, instant: int, now: datetime) -> ColumnElement[bool]:
     """Ask for deliveries that no report goes on from, that are not owed and not on their way."""
-    table = deliveries_table
-    place = func.row_number().over(partition_by=table.c.channel, order_by=table.c.id.desc()).label("place")
-    ranked = select(table.c.id, place).where(table.c.job == state.job).subquery()
+    place = func.row_number().over(partition_by=sent.c.channel, order_by=sent.c.id.desc()).label("place")
+    ranked = select(sent.c.id, place).where(sent.c.job == state.job).subquery()
     newest = connection.execute(select(ranked.c.id).where(ranked.c.place <= TOLD)).scalars()
     kept = {*newest, *(one.id for one in deliveries.every(connection, state, now))}
-    return and_(table.c.job == state.job, table.c.claimed_at < instant, table.c.id.not_in(sorted(kept)))
+    return and_(sent.c.job == state.job, sent.c.claimed_at < instant, sent.c.id.not_in(sorted(kept)))
 
 
 def _old_plans(state: State, standing: ColumnElement[bool], now: datetime) -> ColumnElement[bool]:

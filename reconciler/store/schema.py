@@ -291,6 +291,13 @@ Index("journal_open", journal.c.status, journal.c.job)
 Index("journal_time", journal.c.at, journal.c.job, journal.c.status)
 Index("journal_run", journal.c.run, journal.c.job)
 Index(
+    "journal_images",  # few of all that was ever written: those whose images are not dropped yet
+    journal.c.at,
+    journal.c.job,
+    sqlite_where=journal.c.before.is_not(None),
+    postgresql_where=journal.c.before.is_not(None),
+)
+Index(
     "journal_learnt",
     journal.c.learnt_by,
     journal.c.job,

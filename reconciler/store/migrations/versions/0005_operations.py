@@ -18,6 +18,8 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("figures", sa.Text(), nullable=True))
     op.add_column("runs", sa.Column("compared", sa.Boolean(), nullable=True))
     op.create_index("runs_epoch", "runs", ["epoch", "job"])
+    has_images = sa.text('"before" IS NOT NULL')
+    op.create_index("journal_images", "journal", ["at", "job"], sqlite_where=has_images, postgresql_where=has_images)
     op.add_column("calendars", sa.Column("named", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.add_column("calendars", sa.Column("missed", sa.Text(), nullable=True))
     op.create_table(
