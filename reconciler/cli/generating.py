@@ -38,6 +38,8 @@ KINDS: Final = {
 """The commands that a cluster starts by itself. Any other waits for a person, or needs a terminal."""
 HEAD: Final = "# Written by `reconcile generate kubernetes` from crontab and jobs: change those, and write it again.\n"
 _WIDE: Final = 1_000_000
+_BREAKS: Final = frozenset("\r\x85\u2028\u2029\ufeff")
+"""Ends of lines to YAML, but for the common one: it would read another in the place of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ def kubernetes(call: Called, asked: Asked) -> int:
     if call.common.format is Format.JSON:
         screen.write_json({"apiVersion": "v1", "kind": "List", "items": documents})
     else:
-        screen.write(_dumped(documents))
+        screen.write(dumped(documents))
     _say(call, [*made.notes, *_wanted(made)])
     return 0
 
@@ -99,8 +101,9 @@ def _made(jobs: Sequence[Told], asked: Asked, environ: Mapping[str, str]) -> Mad
     image = asked.image or f"reconciler:{__version__}"
     started = [(one, _gathered(one, environ)) for one in jobs]
     everything = [each for _, some in started for each in some]
-    pulls = [pull(run, one, asked.shards) for one, run in _runs(started)] if asked.shards else []
-    changed = {one.name: {f"{one.job.path.stem}.toml": due(one, run)} for one, run in _runs(started) if pulls}
+    runs = [*_runs(started)] if asked.shards else []
+    pulls = [pull(run, one, asked.shards or 1) for one, run in runs]
+    changed = {one.name: {f"{one.job.path.stem}.toml": due(one, run)} for one, run in runs}
     more, patches = overlay(pulls, changed, image) if pulls else ({}, {})
     said = tuple(note for one in jobs for note in notes(one))
     return Made(base(everything, image), more, patches, secrets(everything), secrets(pulls), said)
@@ -135,7 +138,7 @@ def _told(call: Called, asked: Asked) -> list[Told]:
     problems = [*found.problems, *problems]
     if problems:
         raise ConfigError(tuple(problems), where=str(path))
-    wanted = {find(word, {}, call.world.cwd).resolve() for word in asked.jobs}
+    wanted = [find(word, {}, call.world.cwd).resolve() for word in asked.jobs]
     jobs: dict[Path, list[Line]] = {each: [] for each in wanted}
     for line in lines:
         if line.path in wanted or not wanted:
@@ -193,7 +196,7 @@ def _write(made: Made, folder: Path) -> int:
         for below, documents in files.items():
             (folder / below).mkdir(parents=True, exist_ok=True)
             for name, some in documents.items():
-                (folder / below / name).write_text(HEAD + _dumped(some), "utf-8")
+                (folder / below / name).write_text(HEAD + dumped(some), "utf-8")
     except OSError as error:
         raise UsageError(f"{folder} can't be written to: {error.strerror}") from None
     return sum(map(len, files.values()))
@@ -205,7 +208,7 @@ def _folder(files: Files, templates: list[Manifest], resources: list[str], patch
     return {"kustomization.yaml": [kustomization(resources, changes)], **own}
 
 
-def _dumped(documents: Iterable[Manifest]) -> str:
+def dumped(documents: Iterable[Manifest]) -> str:
     """Spell documents as YAML that every reader takes for the same: what is text is quoted where it might be more."""
     import yaml
 
@@ -217,7 +220,8 @@ def _dumped(documents: Iterable[Manifest]) -> str:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+        style = '"' if _BREAKS & set(value) else "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
     return yaml.dump_all(

@@ -17,15 +17,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler import schedule
-from reconciler.cli import entry
+from reconciler import errors, schedule
+from reconciler.cli import entry, running
 from reconciler.cli.adapted import adapted
-from reconciler.cli.generating import KINDS
+from reconciler.cli.generating import KINDS, dumped
+from reconciler.cli.needing import held
 from reconciler.cli.understood import understood
 from reconciler.cli.world import World
 from reconciler.config import load
 from reconciler.errors import ConfigError
 from reconciler.kubernetes import names, sizing, timing
+from reconciler.kubernetes.cronjob import CODES
 from reconciler.kubernetes.deployment import FOLDER, JOBS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,9 +243,9 @@ def test_no_secret_has_a_value_and_none_is_applied_with_the_rest() -> None:
 
 
 def test_each_command_has_the_secrets_that_it_uses() -> None:
-    held = {each["metadata"]["name"]: set(each["stringData"]) for each in TEMPLATES}
+    keys = {each["metadata"]["name"]: set(each["stringData"]) for each in TEMPLATES}
     providers = {"MS_SECRET", "google.json", "DEE_ICS"}
-    assert held == {
+    assert keys == {
         "acme-run": {"STATE_URL", "CRM_URL", "CRM_WRITE_URL", *providers},
         "acme-pull": {"STATE_URL", "CRM_URL", *providers},
         "acme-report": {"STATE_URL", "SMTP_URL"},
@@ -261,7 +263,7 @@ def test_what_else_stands_in_a_crontab_stays_where_it_is(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auth", "held", "where"),
+    ("auth", "secret", "where"),
     [
         ('service_account = "file:keys/google.json"', "google.json", f"{JOBS}/keys/google.json"),
         ('service_account = "file:/run/secrets/google.json"', "google.json", "/run/secrets/google.json"),
@@ -269,13 +271,13 @@ def test_what_else_stands_in_a_crontab_stays_where_it_is(make: Make) -> None:
         ('token = "env:TOKEN"', "TOKEN", None),
     ],
 )
-def test_a_file_of_a_secret_lies_where_the_job_file_says(auth: str, held: str, where: str | None, make: Make) -> None:
+def test_a_file_of_a_secret_lies_where_the_job_file_says(auth: str, secret: str, where: str | None, make: Make) -> None:
     google = f'kind = "google"\nagents = ["ann@acme.example"]\nauth = {{ {auth} }}\n'
     job = ICS.replace('kind = "ics"\nagent = "ann@acme.example"\nurl = "env:FEED"\n', google)
     code, made, said = make(job, "*/5 * * * * reconcile run acme\n")
     assert code == 0, said
     cron = called("acme-run", [each for each in made if each["kind"] == "CronJob"])
-    assert f"secret acme-run must hold: {', '.join(sorted(('STATE_URL', held, 'CRM_URL'), key=said.index))}" in said
+    assert f"secret acme-run must hold: {', '.join(sorted(('STATE_URL', secret, 'CRM_URL'), key=said.index))}" in said
     mounts = {each["mountPath"]: each.get("subPath") for each in container(cron)["volumeMounts"]}
     below = [
         f"{JOBS}/{item['path']}"
@@ -295,6 +297,40 @@ def test_feeds_that_an_agents_file_names_are_secrets_of_those_who_read(tmp_path:
     _, _, said = make(job, "*/5 * * * * reconcile run acme\n0 4 * * * reconcile status acme\n")
     assert "secret acme-run must hold: STATE_URL, CRM_URL, ANN, bob.url\n" in said
     assert said.endswith("secret acme-status must hold: STATE_URL\n")
+
+
+def test_who_only_reads_holds_no_key_to_write_with() -> None:
+    job = load(ROOT / "jobs/two-way.toml", {})
+    keys = {kind: {each.key for each in held(job, kind)} for kind in ("run", "pull", "check", "status")}
+    assert keys["run"] - keys["pull"] == {"google-write.json", "CRM_WRITE_URL"}
+    assert keys["pull"] == {"google.json", "CRM_URL"}
+    assert (keys["check"], keys["status"]) == (keys["run"], set())
+
+
+def test_what_the_cluster_itself_hands_out_is_in_no_secret(make: Make) -> None:
+    auth = 'tenant = "acme.example", client_id = "x", federated = "file:/var/run/secrets/azure/token"'
+    microsoft = f'kind = "microsoft"\nagents = ["ann@acme.example"]\nauth = {{ {auth} }}\n'
+    job = ICS.replace('kind = "ics"\nagent = "ann@acme.example"\nurl = "env:FEED"\n', microsoft)
+    _, _, said = make(job, RUN)
+    assert "secret acme-run must hold: STATE_URL, CRM_URL\n" in said
+    assert "annotate the accounts" in said
+
+
+def test_a_machine_s_own_credential_is_asked_of_the_machine_alone(make: Make) -> None:
+    google = 'kind = "google"\nagents = ["ann@acme.example"]\nauth = { impersonate = "a@b.iam.gserviceaccount.com" }\n'
+    _, made, _ = make(ICS.replace('kind = "ics"\nagent = "ann@acme.example"\nurl = "env:FEED"\n', google), RUN)
+    [rule] = dict(policies(made))["acme-run-to-metadata"]["egress"]
+    assert [each["ipBlock"]["cidr"] for each in rule["to"]] == ["169.254.169.254/32", "169.254.169.252/32"]
+
+
+def test_agents_by_a_query_are_asked_of_the_crm_whoever_needs_them(make: Make) -> None:
+    google = 'kind = "google"\nagents = { query = "SELECT email AS agent FROM users" }\nauth = { token = "env:T" }\n'
+    job = ICS.replace('kind = "ics"\nagent = "ann@acme.example"\nurl = "env:FEED"\n', google)
+    code, made, said = make(job, "0 4 * * * reconcile report acme\n")
+    assert code == 0, said
+    assert said == "secret acme-report must hold: STATE_URL, CRM_URL\n"
+    cron = called("acme-report", [each for each in made if each["kind"] == "CronJob"])
+    assert container(cron)["resources"]["requests"]["memory"] == f"{sizing.memory(sizing.UNKNOWN)}Mi"
 
 
 # ---- rights ---------------------------------------------------------------------------------------------------------
@@ -354,6 +390,12 @@ def test_one_start_at_a_time_is_made_and_is_ended_in_time(cron: Manifest) -> Non
     }
     assert answered["action"] == ("FailIndex" if "completions" in job else "FailJob")
     assert job.get("backoffLimit", job.get("backoffLimitPerIndex")) == 0
+
+
+def test_every_exit_code_of_the_program_ends_the_job() -> None:
+    known = [error for error in vars(errors).values() if isinstance(error, type)]
+    every = {error.exit_code for error in known if issubclass(error, errors.ReconcilerError)}
+    assert set(CODES) == (every | {running.DIFFERENCES}) - {0}
 
 
 # ---- network --------------------------------------------------------------------------------------------------------
@@ -493,6 +535,7 @@ RUN = "*/5 * * * * reconcile run acme --scheduled\n"
         (RUN, ICS, ["--pushgateway", "push:9091"], "--pushgateway: is not a URL"),
         (RUN, ICS, ["--output", "crontab"], "crontab can't be written to"),
         (RUN + "* * * * * reconcile pull acme\n", ICS, ["--shards", "2"], "keep one"),
+        (RUN + "* * * * * reconcile pull acme --shard 1/2\n", ICS, [], ""),
         ("0 4 * * * reconcile report acme\n", ICS, ["--shards", "2"], "nothing would compare"),
         (RUN, ICS.replace('state = "env:STATE_URL"', 'state = """env:STATE_URL"""'), ["--state", "env:X"], ""),
         (RUN, ICS.replace('"env:FEED"', '"file:/feed"'), [], "lies in no folder"),
@@ -577,6 +620,12 @@ def test_what_is_generated_can_be_had_as_json(make: Make, tmp_path: Path, capsys
     _, made, _ = make(ICS, RUN)
     assert call(tmp_path, "generate", "kubernetes", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out) == {"apiVersion": "v1", "kind": "List", "items": made}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.sampled_from(["\n", "", "\r\n", " \n", "\n\n  "]))
+def test_any_text_is_the_same_for_who_reads_it(text: str, end: str) -> None:
+    said = [{"data": {text: text + end + text, "on": "0x1f", "no": "*/5 * * * *"}}]
+    assert list(yaml.safe_load_all(dumped(said))) == said
 
 
 def test_the_commands_of_the_page_are_commands() -> None:
