@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli import logs
-from reconciler.errors import ConfigError, LockedError, ReconcilerError
+from reconciler.errors import ConfigError, LockedError, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,7 @@ def measured(call: Call, named: Named, *, starts: bool = False) -> Iterator[None
         yield
     except BaseException as error:
         code = logs.code_of(error)
+        starts &= not isinstance(error, UsageError)  # a person mistyped something: that is no start
         raise
     finally:
         with _Harmless():

@@ -120,6 +120,11 @@ def test_a_run_that_fails_exports_the_true_age_of_the_last_good_one(tmp_path: Pa
     assert broken[f"reconcile_last_success_timestamp_seconds{JOB}"] == good
     assert broken[f"reconcile_last_exit_code{JOB}"] == 2
 
+    run.world.now += timedelta(hours=1)
+    run.world.sources = None
+    assert run("run", "--only", "nobody@acme.example") == 2
+    assert run.read()[f"reconcile_last_attempt_timestamp_seconds{JOB}"] == good + 7200, "a mistyped word is no start"
+
 
 def test_a_crm_that_is_out_of_reach_is_no_comparison_though_the_run_is_only_partial(tmp_path: Path) -> None:
     run = Measured(World(tmp_path))
