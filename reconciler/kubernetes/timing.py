@@ -1,8 +1,9 @@
 """From a crontab's times to a cluster's: zones, weekdays, and how long a start and a run may take.
 
-Kubernetes reads expressions with robfig/cron, which differs from cron in two things. It knows no weekday 7. And where
-both a day of the month and a weekday are given it starts on either, as cron does, but only cron takes a field that
-begins with * for no restriction: so both together are refused, and two lines say what is meant.
+Kubernetes reads expressions with robfig/cron, which differs from cron in two things. It knows no weekday 7
+(github.com/kubernetes/website/pull/44700). And where both a day of the month and a weekday are given it starts on
+either, as cron does, but only cron takes `*/2` for no restriction (`starBit` in its parser.go): so both together are
+refused, and two lines say what is meant.
 """
 
 from __future__ import annotations
