@@ -1,8 +1,8 @@
 """That what is dropped is gone: from the database's file, from what is logged beside it, from free space.
 
 SQLite writes over what a statement drops, as every connection asks it to (`database`); in its log it stays until that
-is cut, and what an earlier release dropped may be in free space until the file is rewritten. PostgreSQL keeps it until its
-own housekeeping; its log is whoever keeps the server's to keep or drop.
+is cut, and what an earlier release dropped may be in free space until the file is rewritten. PostgreSQL keeps it until
+its own housekeeping; its log is whoever keeps the server's to keep or drop.
 """
 
 from __future__ import annotations

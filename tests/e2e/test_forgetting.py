@@ -378,9 +378,9 @@ def test_a_run_at_work_is_not_disturbed(office: World) -> None:
     assert len(traces(world)) == 3
 
 
-def test_a_read_that_began_before_brings_nothing_back(office: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_began_before_brings_nothing_back(bare: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run takes no lock: what it read before loses the race for the cursor."""
-    world = office
+    world = agreed(bare)
     world.write("ann@acme.example", hers("a", 2, "Canary Castle raced", modified="20261122T190001Z"))
     normalised, raced = observe._normalised, list[int]()
 
@@ -398,11 +398,11 @@ def test_a_read_that_began_before_brings_nothing_back(office: World, monkeypatch
 def test_what_a_deleted_row_left_in_free_space_goes_too(bare: World) -> None:
     world = bare
     world.write("ann@acme.example", *(hers(f"u{number}", 2 + number / 50) for number in range(40)))
-    world.limits = 'create = "100%"'
+    world.limits = 'create = "100"'
     world.run()
     with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
         connection.execute(text("PRAGMA secure_delete=OFF"))
-        connection.execute(text("DELETE FROM journal"))
+        assert connection.execute(text("DELETE FROM journal")).rowcount == 40
     assert forget(world) == 0
     assert traces(world) == []
 
