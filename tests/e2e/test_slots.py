@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -270,3 +272,18 @@ def test_a_scheduled_start_waits_its_part_of_the_jitter_before_anything_is_locke
     naps.clear()
     assert entry.call(("run", str(world.job())), replace(outside(world), sleep=sleep)) == 0
     assert naps == []
+
+
+def test_who_is_asked_to_end_while_it_waits_ends_at_once_and_has_served_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, section='jitter = "10m"')
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    code = entry.call(("run", "--scheduled", str(world.job())), replace(outside(world), sleep=sleep))
+    assert (code, len(naps)) == (entry.INTERRUPTED, 1)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert (served(world), ran(world)) == ([], [])

@@ -109,6 +109,20 @@ def test_where_clocks_change_a_line_runs_as_cron_says(expression: str, at: datet
 
 
 @pytest.mark.parametrize(
+    ("expression", "since", "first"),
+    [
+        ("30 2 * * *", SPRING, SPRING),  # its wall was before the change
+        ("0 * * * *", AUTUMN - 30 * MINUTE, AUTUMN),  # and this one's comes again
+        ("0 1 * * *", AUTUMN - 30 * MINUTE, AUTUMN + 24 * HOUR),
+    ],
+)
+def test_who_looks_on_from_within_a_change_sees_what_it_brings(
+    expression: str, since: datetime, first: datetime
+) -> None:
+    assert next(following(line(expression), since, CHICAGO)) == first
+
+
+@pytest.mark.parametrize(
     ("expression", "now", "last"),
     [
         ("30 2 * * *", SPRING, SPRING),
