@@ -301,7 +301,9 @@ def test_upgrading_a_state_that_is_up_to_date_is_no_work(
     reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reconcile("state", "upgrade", "sample") == 0
-    assert capsys.readouterr().out.startswith("The state of sample is at version ")
+    assert capsys.readouterr().out.startswith("The state database of sample was empty; it has the tables of version ")
+    assert reconcile("state", "upgrade", "sample") == 0
+    assert capsys.readouterr().out.endswith(" already; nothing was done.\n")
 
 
 # ---- the installed program ------------------------------------------------------------------------------------------
