@@ -5,6 +5,7 @@ Everything that is wrong is said at once and nothing is written then. No value o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,14 +118,14 @@ def _gathered(one: Told, environ: Mapping[str, str]) -> list[Call]:
 
 
 def _runs(started: Iterable[tuple[Told, list[Call]]]) -> Iterator[tuple[Told, Call]]:
-    """Yield each job with the run that compares it: pulls stand beside that one."""
+    """Yield each job with the run that compares it: pulls stand beside that one, however many others there are."""
     for one, some in started:
         if any(each.kind == "pull" for each in some):
             raise UsageError(f"the crontab pulls {one.job.path.stem} already, and --shards makes its own: keep one")
-        run = next((each for each in some if each.kind == "run"), None)
-        if run is None:
+        runs = [each for line, each in zip(one.lines, some, strict=True) if line.compares]
+        if not runs:
             raise UsageError(f"the crontab does not run {one.job.path.stem}: nothing would compare what shards pull")
-        yield one, run
+        yield one, min(runs, key=lambda each: each.starting)
 
 
 # ---- the crontab ----------------------------------------------------------------------------------------------------
@@ -145,6 +146,9 @@ def _told(call: Called, asked: Asked) -> list[Told]:
             jobs.setdefault(line.path, []).append(line)
     if not lines or not all(jobs.values()):
         raise ConfigError((Problem(path.name, "starts nothing on this job", "give it a line: reconcile run JOB"),))
+    if twice := [stem for stem, count in Counter(job.stem for job in jobs).items() if count > 1]:
+        what = f'starts several job files called "{bounded(twice[0], 60)}", and a cluster would take them for one'
+        raise ConfigError((Problem(path.name, what, "rename one of the files"),))
     return [told(load(job, call.world.environ), own, asked.local) for job, own in jobs.items()]
 
 

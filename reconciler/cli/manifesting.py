@@ -39,6 +39,8 @@ _SLOTS: Final = 100
 _FILES: Final = ("html", "csv", "xlsx", "json")
 _TELLING: Final = ("urgent", "since", "until", "full", "only", *_FILES)
 """Options that tell one call of a command from another, in names."""
+_APART: Final = ("dry_run", "only", "approve")
+"""Options of a run that is not the one which repairs everything, slot by slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Line:
     said: Understood
     kind: str
     path: Path
+
+    @property
+    def compares(self) -> bool:
+        """Tell whether it is a run that compares and repairs all of its job."""
+        return self.kind == "run" and not any(self.said.options.get(name) for name in _APART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ def office(one: Told) -> Office:
     for path, field in _beside(one.job):
         name = _inside(path, one.job, field)
         files[name] = _content(path, field)
-    size = sum(len(content) for content in files.values())
+    size = sum(len(content.encode() if isinstance(content, str) else content) for content in files.values())
     if size > LARGEST:
         what = f"and the files that it names have {size:,} bytes; a ConfigMap takes {LARGEST:,}"
         raise ConfigError((Problem(one.job.path.name, what, "let agents come from a query on the CRM"),))

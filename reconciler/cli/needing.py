@@ -57,7 +57,7 @@ def held(job: Job, kind: str) -> tuple[Held, ...]:
     references = [one for one in _references(job) if pattern.fullmatch(one.key) and not _is_handed(one)]
     variables = dict.fromkeys(one.name for one in references if one.scheme == "env")
     files = dict.fromkeys(_mounted(one) for one in references if one.scheme == "file")
-    names = Counter(posixpath.basename(path) for path in files)
+    names = Counter((*variables, *(posixpath.basename(path) for path in files)))
     return (
         *(Held(name, variable=name) for name in variables),
         *(
@@ -129,9 +129,16 @@ def _port(url: Secret, *unknown: int) -> tuple[int, ...]:
 def _calendars(job: Job) -> Iterator[Reach]:
     if any(isinstance(source, Google | Microsoft) or not _local(source) for source in job.sources):
         private = any(isinstance(source, Ics) and source.allow_private for source in job.sources)
-        yield Reach("calendars", (HTTPS,), Whereto.ANYWHERE if private else Whereto.INTERNET)
+        yield Reach("calendars", _ports(job), Whereto.ANYWHERE if private else Whereto.INTERNET)
     if any(isinstance(source, Google) and _asks_machine(source) for source in job.sources):
         yield Reach("metadata", _METADATA, Whereto.METADATA)
+
+
+def _ports(job: Job) -> tuple[int, ...]:
+    """Return the port that tokens and feeds are asked for at, and those that addresses in the job file name."""
+    urls = (source.url.literal if source.url else "" for source in job.sources if isinstance(source, Ics))
+    ends = (source.endpoint for source in job.sources if not isinstance(source, Ics))
+    return tuple(sorted({HTTPS, *(port for url in (*urls, *ends) if (port := urlsplit(url).port))}))
 
 
 def _local(source: Ics) -> bool:

@@ -616,6 +616,49 @@ def test_jobs_and_calls_are_told_apart_however_they_are_named(tmp_path: Path, ma
     assert len([each for each in made if each["kind"] == "CronJob"]) == 3
 
 
+def test_two_files_of_one_name_are_two_jobs_and_a_cluster_gets_neither(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/acme.toml").write_text(ICS.replace('"acme"', '"other"'))
+    lines = RUN + "*/7 * * * * reconcile run other/acme.toml --scheduled\n"
+    code, made, said = make(ICS, lines)
+    assert (code, made) == (2, [])
+    assert 'several job files called "acme"' in said
+    code, made, said = make(ICS, lines, "--job", "other/acme.toml")
+    assert code == 0, said
+    assert called("acme", made)["data"]["acme.toml"].startswith('\nname = "other"')
+
+
+def test_pulls_stand_beside_the_run_that_compares_everything_slot_by_slot(make: Make) -> None:
+    others = "".join(
+        f"{when} reconcile run acme --scheduled {option}\n"
+        for when, option in [("30 3 * * 0", "--full"), ("* * * * *", "--dry-run"), ("* * * * *", "--only a@b.example")]
+    )
+    code, made, said = make(ICS, others + RUN, "--shards", "2")
+    assert code == 0, said
+    assert called("acme-pull", [each for each in made if each["kind"] == "CronJob"])["spec"]["schedule"] == RUN[:11]
+    assert 'due = "600s"' in called("acme", [each for each in made if each["kind"] == "ConfigMap"])["data"]["acme.toml"]
+    code, _, said = make(ICS, "0 4 * * * reconcile run acme --dry-run\n", "--shards", "2")
+    assert (code, "nothing would compare" in said) == (2, True)
+
+
+def test_a_variable_and_a_file_of_one_name_are_two_keys_of_a_secret(make: Make) -> None:
+    _, _, said = make(ICS.replace("env:FEED", "file:keys/CRM_URL"), RUN)
+    assert re.search(r"must hold: STATE_URL, CRM_URL, srv-reconcile-jobs-keys-CRM_URL-\w{6}\n", said)
+
+
+def test_what_a_config_map_has_room_for_is_counted_in_bytes(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "jobs/agents.csv").write_text(f"agent,calendar,office\nann@acme.example,a.ics,{'ü' * 600_000}\n")
+    job = ICS.replace('agent = "ann@acme.example"\nurl = "env:FEED"', 'agents = { file = "agents.csv" }')
+    code, _, said = make(job, RUN)
+    assert (code, "a ConfigMap takes 1,000,000" in said) == (2, True)
+
+
+def test_ports_that_addresses_in_a_job_file_name_are_open(make: Make) -> None:
+    _, made, _ = make(ICS.replace("env:FEED", "https://feeds.example:8443/ann.ics"), RUN)
+    [rule] = dict(policies(made))["acme-run-to-calendars"]["egress"]
+    assert [port["port"] for port in rule["ports"]] == [443, 8443]
+
+
 def test_what_is_generated_can_be_had_as_json(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, made, _ = make(ICS, RUN)
     assert call(tmp_path, "generate", "kubernetes", "--format", "json") == 0
