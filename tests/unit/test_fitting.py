@@ -1,0 +1,50 @@
+"""A job that waits its part must still come in time: before its next slot, and best with its whole deadline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.agents import directory
+from reconciler.cli import fitting
+from reconciler.cli.commands import NAMES
+from reconciler.cli.lines import Line, Mark
+from reconciler.cli.scheduling import part
+from reconciler.cli.world import Call, Common, World
+from reconciler.config import load
+from reconciler.schedule import parse
+from tests.e2e.world import World as Office
+
+NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
+WAITS = part("acme", timedelta(minutes=10))
+
+
+def said(folder: Path, section: str, crontab: str) -> list[Line]:
+    job = load(Office(folder, section=section).job(), {})
+    call = Call(World(environ={}, cwd=folder, clock=lambda: NOW), Common(), NAMES)
+    return list(fitting.fits(call, job, directory(job, {}), parse(crontab).entries))
+
+
+@pytest.mark.parametrize(
+    ("section", "expression", "mark"),
+    [
+        ('jitter = "10m"', "* * * * *", Mark.PROBLEM),
+        ('jitter = "10m"', "0 * * * *", Mark.OK),
+        ('jitter = "10m"\ndeadline = "59m"', "0 * * * *", Mark.NOTE),
+    ],
+)
+def test_what_waiting_leaves_of_the_time_to_the_next_slot_is_said(
+    section: str, expression: str, mark: Mark, tmp_path: Path
+) -> None:
+    assert timedelta(minutes=1) < WAITS < timedelta(minutes=10)
+    [line] = said(tmp_path, section, f"CRON_TZ=UTC\n{expression} reconcile run acme\n")
+    assert (line.name, line.mark) == ("jitter", mark)
+    assert line.says.startswith(f"each run starts {int(WAITS.total_seconds())} s after its slot")
+
+
+def test_nothing_is_said_of_a_job_that_does_not_wait_or_that_nothing_starts(tmp_path: Path) -> None:
+    assert said(tmp_path, "", "* * * * * reconcile run acme\n") == []
+    (tmp_path / "crm.db").unlink()
+    assert said(tmp_path, 'jitter = "10m"', "* * * * * reconcile run other\n") == []
