@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection
 
     from reconciler.crm.reflect import TableMap
+
+APART: Final = timedelta(seconds=30)
+"""How far two clocks may be apart: less than anybody takes to change an appointment twice."""
 
 
 def reading_checks(connection: Connection, table: TableMap) -> list[Check]:
@@ -27,6 +31,7 @@ def reading_checks(connection: Connection, table: TableMap) -> list[Check]:
         _precondition(table),
         *_resolution(table),
         *_lookups(table),
+        *_clock(connection, table),
         *_beyond(connection, table, "reading rights", "SELECT is enough for url", needed=("SELECT",)),
     ]
 
@@ -124,6 +129,20 @@ def _resolution(table: TableMap) -> list[Check]:
     name = table.columns["updated"].name
     says = f"{name} orders changes and is never trusted alone: many databases keep it to the second"
     return [Check("updated", ok=True, says=says)]
+
+
+def _clock(connection: Connection, table: TableMap) -> list[Check]:
+    """Say whether the server's clock and ours agree: which side is newer is decided by both."""
+    if table.dialect == "sqlite":
+        return []
+    query = "SELECT clock_timestamp()" if table.dialect == "postgresql" else "SELECT UTC_TIMESTAMP(6)"
+    theirs: datetime = connection.exec_driver_sql(query).scalar_one()
+    apart = datetime.now(UTC) - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    if abs(apart) <= APART:
+        return [Check("clock", ok=True, says="the database's clock and this machine's agree")]
+    ahead = "ahead of" if apart > timedelta() else "behind"
+    says = f"this machine's clock is {abs(apart).total_seconds():.0f} seconds {ahead} the database's: set the wrong one"
+    return [Check("clock", ok=False, says=f"{says}; which side is newer is decided by both")]
 
 
 def _lookups(table: TableMap) -> list[Check]:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.crm import checks as checks_of
 from reconciler.crm.sql import Lookup, SqlReader, SqlSpec, SqlWriter
 from reconciler.errors import ConfigError, CrmUnreachableError, SnapshotError
 from reconciler.model import Action, Agent, Fields, Outcome, Presence, Record, Status, Window
@@ -829,7 +830,9 @@ class ServerContract(CrmContract):
     def revoke(self, office: Office, user: str) -> None:
         raise NotImplementedError
 
-    def test_a_lost_permission_is_told_and_nothing_is_planned(self, office: Office) -> None:
+    def test_a_lost_permission_is_told_and_nothing_is_planned(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         office.make()
         office.add()
         user = f"reader_{uuid.uuid4().hex[:12]}"
@@ -840,6 +843,9 @@ class ServerContract(CrmContract):
         checks = {check.name: check for check in office.writer(url=url).checks()}
         assert not checks["rights"].ok
         assert {check.name: check.ok for check in reader.checks()}["reading rights"], "it may read, and no more"
+        assert {check.name: check.ok for check in reader.checks()}["clock"], "it is this machine's own"
+        monkeypatch.setattr(checks_of, "APART", timedelta(days=-1))
+        assert "set the wrong one" in {check.name: check.says for check in reader.checks()}["clock"]
         more = {check.name: check.says for check in office.reader().checks()}["reading rights"]
         assert "DELETE" in more, "the account that the tests are prepared with may do everything"
         assert "INSERT, UPDATE, DELETE, TRUNCATE" in more or "DROP" in more
