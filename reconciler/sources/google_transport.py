@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 
 import orjson
@@ -221,8 +222,12 @@ class _Nowhere:
         raise TypeError("a request without its HTTP object")
 
 
+@lru_cache(maxsize=8)
 def _events(endpoint: str) -> object:
-    """Build Google's client from the description in its own package: no request, and no credentials in it."""
+    """Build Google's client from the description in its own package: no request, and no credentials in it.
+
+    That takes as long as a read, and who reads and who writes need one each.
+    """
     from googleapiclient.discovery import build_from_document
     from googleapiclient.discovery_cache import get_static_doc
 
