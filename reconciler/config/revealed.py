@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 SHORTEST: Final = 6
 """Characters of what is looked for: anything shorter stands in innocent words too."""
+
+_PRIVATE: Final = re.compile(r"key|secret|token$|passw", re.IGNORECASE)
 
 _known: set[str] = set()
 
@@ -45,14 +48,14 @@ def _password(url: str) -> Iterator[str]:
 
 
 def _leaves(text: str) -> Iterator[str]:
-    """Yield the words in a file of credentials; what is no secret among them is none the worse for being hidden."""
+    """Yield what a file of credentials calls a key, a secret or the like; its project may be called as the job is."""
     if not text.startswith("{"):
         return
     try:
         table = json.loads(text)
     except ValueError:
         return
-    for leaf in table.values():
-        if isinstance(leaf, str):
+    for name, leaf in table.items():
+        if isinstance(leaf, str) and _PRIVATE.search(name):
             yield leaf
             yield from (line.strip() for line in leaf.splitlines())

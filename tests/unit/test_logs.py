@@ -241,6 +241,12 @@ def test_no_line_holds_a_secret_that_was_read(capsys: pytest.CaptureFixture[str]
     assert said.count("(secret)") == 12
 
 
+def test_what_a_file_of_credentials_says_in_the_open_is_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    revealed.note(json.dumps({"private_key": "MIIEvQIBADANBg", "project_id": "sample", "type": "service_account"}))
+    write(job="sample")
+    assert '"job": "sample"' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stream", ["none", "closed", "nobody reads", "full", "hangs"])
 def test_a_log_that_nobody_takes_is_no_reason_to_fail(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: dict[str, Callable[[], io.TextIOWrapper | None]] = {
