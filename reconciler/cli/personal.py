@@ -5,7 +5,7 @@ Other people's addresses beside theirs are counted, not named: they did not ask.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from reconciler.cli import logs, screen
 from reconciler.cli.forgetting import Asked, people_of, person_of
@@ -17,14 +17,15 @@ from reconciler.report.words import bounded, plural
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import RowMapping
-
     from reconciler.cli.world import Call, Named
     from reconciler.store.state import State
     from reconciler.store.subject import Mention, Person, Traces
 
 LINE: Final = 2000
 """Characters of one row on the screen; JSON has all of it."""
+
+Row: TypeAlias = "Mapping[Any, Any]"
+"""A row of any table, by column."""
 
 _PEOPLE: Final = frozenset({"contact", "participants"})
 
@@ -93,7 +94,7 @@ def _spoken(value: object) -> str:
 
 
 def _rows(found: Traces, person: Person) -> Iterator[Kept]:
-    ways: tuple[tuple[Mapping[Any, RowMapping], Callable[[RowMapping], Kept]], ...] = (
+    ways: tuple[tuple[Mapping[Any, Row], Callable[[Row], Kept]], ...] = (
         (found.calendars, _calendar),
         (found.events, _event),
         (found.records, _record),
@@ -141,44 +142,44 @@ def _instant(seconds: int | None) -> str | None:
     return None if seconds is None else rfc3339(codec.from_epoch(seconds))
 
 
-def _calendar(row: RowMapping) -> Kept:
+def _calendar(row: Row) -> Kept:
     return Kept(
         "calendars", f"calendar {row['name']} of {row['source']}", _instant(row["tried_at"]), {"agent": row["agent"]}
     )
 
 
-def _event(row: RowMapping) -> Kept:
+def _event(row: Row) -> Kept:
     payload = _loaded(row["payload"])
     says = {**payload.get("fields", {}), "organizer": payload.get("organizer")}
     return Kept("mirror", f"event {row['event']}", _instant(row["from_at"]), says)
 
 
-def _record(row: RowMapping) -> Kept:
+def _record(row: Row) -> Kept:
     payload = _loaded(row["payload"])
     says = {**payload["fields"], "key": payload.get("key"), "writer": payload.get("origin")}
     return Kept("records", f"record {row['crm_id']}", _instant(row["start_at"]), says)
 
 
-def _link(row: RowMapping) -> Kept:
+def _link(row: Row) -> Kept:
     return Kept(
         "links", f"record {row['crm_id']} is event {row['event']}", None, {"agreed": _loaded(row["base"]) or {}}
     )
 
 
-def _write(row: RowMapping) -> Kept:
+def _write(row: Row) -> Kept:
     what = f"{row['action']} in the {row['side']} ({row['status']}) by run {row['run']}"
     says = {"before": _loaded(row["before"]), "after": _loaded(row["after"]), "why": row["why"], "agent": row["agent"]}
     return Kept("journal", what, _instant(row["at"]), says)
 
 
-def _finding(row: RowMapping) -> Kept:
+def _finding(row: Row) -> Kept:
     payload = _loaded(row["payload"])
     says = {name: payload.get(name) for name in ("why", "fields", "has", "taken")}
     says |= {"accepted by": row["accepted_by"], "because": row["accepted_why"], "agent": row["agent"]}
     return Kept("findings", f"{row['kind']} {row['key']}", _instant(row["first_seen"]), says)
 
 
-def _hold(row: RowMapping) -> Kept:
+def _hold(row: Row) -> Kept:
     return Kept("holds", f"held since run {row['run']}", _instant(row["at"]), {"key": row["key"]})
 
 
