@@ -6,7 +6,7 @@ after a failed run tells the true age of the last good one. No trouble in it cha
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,7 +171,7 @@ def _telling(connection: Connection, state: State, job: Job, now: datetime) -> C
 
 
 def _slots(call: Call, job: Job, state: State, connection: Connection) -> Iterator[Slots]:
-    """Yield how the lines of the crontab stand that start something on this job."""
+    """Yield how the crontab's lines stand that start something on this job; those of one command stand together."""
     from reconciler.metrics.families import Slots
     from reconciler.schedule import called, coming, concerns, following, machine_zone
     from reconciler.store import slots
@@ -182,11 +182,15 @@ def _slots(call: Call, job: Job, state: State, connection: Connection) -> Iterat
     if not mine:
         return
     since = max(now - LOOK_BACK, slots.first(connection, state) or now)  # before the first, nothing can be missed
+    until = now - GRACE - job.run.jitter
     done = {(one.command, one.at) for one in slots.noted(connection, state, since) if one.is_done}
+    entries, passed = defaultdict[str, list["Entry"]](list), defaultdict[str, set[tuple[str, datetime]]](set)
     for entry, asked in mine:
-        passed = takewhile(lambda slot: slot <= now - GRACE - job.run.jitter, following(entry, since, zone))
-        missed = sum((asked.command, slot) not in done for slot in passed)
-        yield Slots(command=_plain(asked.command), missed=missed, coming=coming([entry], now, zone))
+        entries[_plain(asked.command)].append(entry)
+        its = takewhile(lambda slot: slot <= until, following(entry, since, zone))
+        passed[_plain(asked.command)] |= {(asked.command, slot) for slot in its}
+    for command, some in entries.items():
+        yield Slots(command=command, missed=len(passed[command] - done), coming=coming(some, now, zone))
 
 
 def _crontab(call: Call, path: Path) -> tuple[Entry, ...]:

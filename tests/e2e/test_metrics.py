@@ -210,6 +210,7 @@ def test_slots_that_nobody_served_are_counted_and_the_next_one_is_named(tmp_path
     (tmp_path / "crontab").write_text(
         "CRON_TZ=UTC\n*/5 * * * * reconcile run acme --scheduled --quiet\n"
         "0 12 * * * reconcile run acme --only ann@acme.example --scheduled\n"
+        "0 0,9,10 * * * reconcile run acme --scheduled\n"  # the same command: what the first line has is not lost
     )
     assert run("run", "--scheduled") == 0
     assert run.read()['reconcile_missed_slots{command="run",job_name="acme"}'] == 0
