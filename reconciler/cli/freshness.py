@@ -75,7 +75,7 @@ def _of_one(call: Call, path: Path) -> Overview | dict[str, str]:
 def headline(found: Overview) -> str:
     """Say in one line how a job is doing."""
     said = ", ".join(f"{found.states[state]:,} {state}" for state in Condition if found.states[state])
-    asks = f"{_accepted(found)}{_asks(found)}{_late(found)}{_lost(found)}"
+    asks = f"{_accepted(found)}{_failed(found)}{_asks(found)}{_late(found)}{_lost(found)}"
     return f"{found.job}: calendars {said or 'none'}; {_open(found.findings)}{asks}"
 
 
@@ -85,8 +85,14 @@ def _lost(found: Overview) -> str:
 
 
 def _asks(found: Overview) -> str:
-    asks = found.waiting and found.waiting.digest and not found.is_consented
-    return "; a plan waits for consent" if asks else ""
+    return "; a plan waits for consent" if found.asks else ""
+
+
+def _failed(found: Overview) -> str:
+    return f"; the last run {_ENDED.get(found.failed['status'], 'failed')}" if found.failed else ""
+
+
+_ENDED: Final = {"refused": "was refused"}
 
 
 def _late(found: Overview) -> str:
@@ -117,7 +123,7 @@ def _text(found: Overview, zone: ZoneInfo, word: str) -> Iterator[str]:
     yield from _part("ACCEPTED", _bounded([_accepted_line(row) for row in found.accepted]))
     yield from _part("CONSENTS", [_consent_line(one, found.now, zone) for one in found.consents])
     yield from _part("REPORTS", list(telling.sent_lines(found.told, zone)))
-    runs = [_run_line(row, zone) for row in found.runs] or [f"  none yet: reconcile --dry-run {word}"]
+    runs = [line for row in found.runs for line in _run_lines(row, zone)] or [f"  none yet: reconcile --dry-run {word}"]
     yield from _part("RUNS", [*runs, *_next_line(found, zone)])
 
 
@@ -226,11 +232,13 @@ def _next_line(found: Overview, zone: ZoneInfo) -> Iterator[str]:
         yield f"  {moment(found.next_read, zone)}  next slot of the crontab"
 
 
-def _run_line(row: Mapping[str, Any], zone: ZoneInfo) -> str:
+def _run_lines(row: Mapping[str, Any], zone: ZoneInfo) -> Iterator[str]:
     ended = row["status"] or "did not end"
     took = f"{(row['finished_at'] - row['started_at']).total_seconds():.0f} s" if row["finished_at"] else ""
     code = f"exit {row['exit_code']}" if row["exit_code"] is not None else ""
     command = row["command"] if row["command"] != "run" else ""
     slot = f"slot {row['slot']:%H:%M} UTC" if row["slot"] else ""
     parts = [moment(row["started_at"], zone), command, ended, code, took, slot, row["id"]]
-    return "  " + "  ".join(part for part in parts if part)
+    yield "  " + "  ".join(part for part in parts if part)
+    if row["why"]:
+        yield f"    {bounded(row['why'], 300)}"

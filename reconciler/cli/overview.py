@@ -29,7 +29,10 @@ RUNS: Final = 5
 SLACK: Final = timedelta(minutes=10)
 """By how much the clock of a disk may be behind."""
 
-_RUN: Final = ("id", "command", "slot", "started_at", "finished_at", "status", "exit_code", "digest", "counts")
+_NOTHING_DONE: Final = frozenset({1, 2, 4})
+"""Exit codes of runs that applied nothing: what the calendars are like says nothing of that."""
+
+_RUN: Final = ("id", "command", "slot", "started_at", "finished_at", "status", "exit_code", "digest", "counts", "why")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +72,24 @@ class Overview:
         return any(one.digest == digest and one.used_by is None and one.expires_at > self.now for one in self.consents)
 
     @property
+    def asks(self) -> bool:
+        """Tell whether a plan waits for somebody's consent."""
+        return self.waiting is not None and self.waiting.digest is not None and not self.is_consented
+
+    @property
+    def failed(self) -> Mapping[str, Any] | None:
+        """Return the latest run that is over, if it applied nothing and that is no matter of consent."""
+        ended = (row for row in self.runs if row["command"] == "run" and row["exit_code"] is not None)
+        last = next(ended, None)
+        if last is None or last["exit_code"] not in _NOTHING_DONE:
+            return None
+        is_of_consent = self.waiting is not None and self.waiting.digest and self.waiting.run == last["id"]
+        return None if is_of_consent else last
+
+    @property
     def needs_somebody(self) -> bool:
         """Tell whether a person has to look at any of it."""
-        asks = self.waiting is not None and self.waiting.digest is not None and not self.is_consented
-        return bool(self.unwell or self.late) or asks or any(map(telling.is_lost, self.told))
+        return bool(self.unwell or self.late or self.failed) or self.asks or any(map(telling.is_lost, self.told))
 
 
 def overview(call: Call, named: Named) -> Overview:
@@ -148,6 +165,7 @@ def _masked(found: Overview, visible: frozenset[str]) -> Overview:
     return replace(
         found,
         calendars=tuple(replace(one, why=said(one.why)) for one in found.calendars),
+        runs=tuple({**row, "why": said(row["why"])} for row in found.runs),
         accepted=tuple({**row, "why": said(row["why"])} for row in found.accepted),
         consents=tuple(replace(one, why=mask.sentence(one.why, visible)) for one in found.consents),
         told=tuple(replace(one, why=said(one.why)) for one in found.told),

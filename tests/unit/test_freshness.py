@@ -54,6 +54,7 @@ RUN: dict[str, Any] = {
     "exit_code": 4,
     "digest": DIGEST,
     "counts": {},
+    "why": None,
 }
 
 
@@ -115,6 +116,23 @@ def test_a_plan_that_waits_comes_with_the_command_that_consents() -> None:
     ]
     assert "exit 4  3600 s  slot 08:00 UTC  01JRUN" in lines[-2]
     assert lines[-1] == "  Sun 22 Nov 2026 10:00 UTC  next slot of the crontab"
+
+
+@pytest.mark.parametrize(("status", "code", "said"), [("refused", 4, "was refused"), ("failed", 1, "failed")])
+def test_a_last_run_that_applied_nothing_is_in_the_headline_and_needs_somebody(
+    status: str, code: int, said: str
+) -> None:
+    """Every calendar was read well, and what the CRM shows is not believed: no calendar tells of that."""
+    last = {**RUN, "status": status, "exit_code": code, "why": "Half of\x1b[2J it."}
+    at_work = {**RUN, "finished_at": None, "status": None, "exit_code": None}
+    found = overview(runs=(at_work, last))
+    assert found.needs_somebody
+    assert freshness.headline(found) == f"acme: calendars 1 fresh; 0 open findings; the last run {said}"
+    assert text(found)[-1] == "    Half of[2J it."
+    assert not overview(runs=({**RUN, "status": "applied", "exit_code": 0}, last)).needs_somebody
+    assert not overview(runs=({**RUN, "command": "revert"},)).needs_somebody, "who asked for that was told"
+    consented = replace(WAITING, digest=None) if code == 1 else WAITING
+    assert overview(runs=(RUN,), waiting=consented).failed == (RUN if code == 1 else None), "consent is its own matter"
 
 
 def test_a_plan_that_somebody_consented_to_asks_nobody_any_more() -> None:
