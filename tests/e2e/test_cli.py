@@ -73,7 +73,7 @@ def test_the_result_is_one_json_object_of_the_documented_shape(
     said = json.loads(capsys.readouterr().out)
     assert set(said) == {
         *("format_version", "job", "run", "dry_run", "status", "window", "digest", "counts", "balance"),
-        *("deltas", "findings", "violations", "consent", "approvals", "calendars"),
+        *("deltas", "findings", "violations", "consent", "approvals", "calendars", "slot"),
     }
     assert said["dry_run"] is True
     assert set(said["deltas"][0]) >= {
