@@ -87,9 +87,9 @@ def _next(named: Named) -> Iterator[str]:
 def _lines(call: Call, named: Named) -> Iterator[Line]:
     job = named.job
     yield Line("job file", Mark.OK, _about(job))
-    yield from premises.files(job)
     yield from premises.figures(job)
     people = yield from _people(call, job)
+    yield from premises.files(job, people.calendars if people else ())
     state = yield from _state(call, job)
     if people is not None:
         yield from sources(call, job, people, state)

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from reconciler.agents import directory
+from reconciler.cli.premises import feeds
 from reconciler.config import Google, Ics, Microsoft, SqlCrm
 from reconciler.config.named import secrets
-from reconciler.config.secret import Reference, dialect_of
+from reconciler.config.secret import dialect_of
 from reconciler.errors import ConfigError, Problem
 from reconciler.kubernetes.deployment import JOBS, Held, Reach, Whereto
 from reconciler.kubernetes.names import key
 
 if TYPE_CHECKING:
     from reconciler.config import Job, Secret
+    from reconciler.config.secret import Reference
 
 POSTGRESQL: Final = 5432
 MYSQL: Final = 3306
@@ -73,8 +75,7 @@ def _references(job: Job) -> Iterator[Reference]:
     for source in job.sources:
         if isinstance(source, Ics) and source.agents is not None and not source.agents.query:
             known = directory(job.model_copy(update={"sources": (source,)}), None)
-            named = (Reference.parse(one.name, f"source.{source.name}", job.base) for one in known.calendars)
-            yield from (one for one in named if one is not None)
+            yield from feeds(job, known.calendars)
 
 
 def _is_handed(one: Reference) -> bool:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli.lines import LONGEST, Line, Mark
 from reconciler.config import custody
 from reconciler.config.named import exposed
+from reconciler.config.secret import Reference
 from reconciler.report.words import bounded
 
 if TYPE_CHECKING:
     from reconciler.config import Job
+    from reconciler.model import Calendar
 
 LEAST: Final = 100 * 2**20
 """Bytes that a disk should have left, beside as much as the state has grown to: an upgrade writes its tables anew."""
@@ -23,9 +25,16 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside a database, each with rows of it."""
 
 
-def files(job: Job) -> Iterator[Line]:
+def feeds(job: Job, calendars: Iterable[Calendar]) -> Iterator[Reference]:
+    """Yield where the addresses of feeds are kept that an agents file names."""
+    for one in calendars:
+        if one.kind == "ics" and (reference := Reference.parse(one.name, f"source.{one.source}", job.base)):
+            yield reference
+
+
+def files(job: Job, calendars: Iterable[Calendar] = ()) -> Iterator[Line]:
     """Say of each file that the job names whether others can get at it; with strict_secrets none is read that is."""
-    found = exposed(job)
+    found = exposed(job, feeds(job, calendars))
     if not found:
         yield Line("files", Mark.OK, "nobody else can read its secrets, or change the job file or its agents files")
     for problem in found:

@@ -1,6 +1,6 @@
 """What a job file names besides itself, wherever it stands: its secrets, and the files that say whose calendars."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -17,10 +17,13 @@ def secrets(job: Job) -> Iterator[Reference]:
     yield from (secret.reference for secret in _secrets(job) if secret.reference is not None)
 
 
-def exposed(job: Job) -> tuple[Problem, ...]:
-    """Return a problem for each file that others can read or change and should not; nothing is opened."""
+def exposed(job: Job, more: Iterable[Reference] = ()) -> tuple[Problem, ...]:
+    """Return a problem for each file that others can read or change and should not; nothing is opened.
+
+    `more` are secrets that are named elsewhere: in an agents file.
+    """
     found: dict[Path, Problem] = {}
-    for reference in secrets(job):
+    for reference in (*secrets(job), *more):
         if reference.path is not None and (exposure := custody.of_secret(reference.path)):
             found.setdefault(reference.path, _problem(reference.key, f"the file {reference.name}", exposure))
     for key, path in _settings(job):

@@ -18,10 +18,12 @@ from reconciler.cli.lines import Line, Mark
 from reconciler.cli.world import World
 from reconciler.config import load
 from reconciler.simulator import office
-from tests.unit.test_custody import job
+from tests.unit.test_custody import FEED, job
 from tests.unit.test_docs import NOW
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes mean nothing here")
+
+AGENTS = '[[source]]\nkind = "ics"\nagents = { file = "agents.csv" }\n'
 
 
 def said(lines: Iterator[Line]) -> list[tuple[str, Mark]]:
@@ -46,6 +48,20 @@ def test_exposed_files_are_noted_and_with_strict_secrets_a_problem(tmp_path: Pat
     (tmp_path / "feed").chmod(0o600)
     [line] = premises.files(load(path, {}))
     assert line.mark is Mark.OK
+
+
+def test_the_address_of_a_feed_that_an_agents_file_names_is_a_secret_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = job(tmp_path)
+    (tmp_path / "feed").chmod(0o600)
+    (tmp_path / "agents.csv").write_text("agent,calendar\nann@acme.example,file:ann.url\n")
+    (tmp_path / "ann.url").write_text("https://127.0.0.1:9/ann.ics")
+    (tmp_path / "ann.url").chmod(0o644)
+    path.write_text(path.read_text().replace(FEED, AGENTS))
+    entry.call(("check", str(path), "--format", "json"), World(environ={}, cwd=tmp_path, clock=lambda: NOW))
+    [line] = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["name"] == "files"]
+    assert (line["mark"], f"chmod 600 {tmp_path}/ann.url" in line["says"]) == ("note", True)
 
 
 @pytest.mark.parametrize("beside", ["", "-wal", "-shm", "-journal", ".0123456789abcdef.lock"])
