@@ -26,7 +26,7 @@ from reconciler.schedule import following
 
 if TYPE_CHECKING:
     from reconciler.cli.understood import Understood
-    from reconciler.config import Job
+    from reconciler.config import Google, Job
     from reconciler.schedule import Entry
 
 Kind = TypeVar("Kind", bound=Secret)
@@ -263,12 +263,26 @@ def notes(one: Told) -> Iterator[str]:
     if one.job.metrics.textfile is not None:
         yield f"{name}: metrics.textfile is read by nobody in a pod: --pushgateway URL, or [metrics] pushgateway"
     for source in one.job.sources:
-        if isinstance(source, Ics) and source.path is not None:
-            yield f"{name}: {source.path.name} is a file of this machine: mount a volume with it, or name a url"
-        if isinstance(source, Microsoft) and source.auth.federated is not None:
-            yield f"{name}: the federated token comes from the cluster: annotate the accounts as workload identity asks"
+        yield from (f"{name}: {what}" for what in _missing(source, one.job))
     if isinstance(one.job.crm, CsvCrm) or one.job.crm.url.dialect == "sqlite":
         yield f"{name}: the CRM is a file of this machine: mount a volume with it"
     for line in one.lines:
         if any(line.said.options.get(option) for option in _FILES):
             yield f"crontab line {line.entry.number}: the file that it writes goes with its pod: mount a volume"
+
+
+def _missing(source: Google | Microsoft | Ics, job: Job) -> Iterator[str]:
+    if isinstance(source, Ics) and source.path is not None:
+        yield f"{source.path.name} is a file of this machine: mount a volume with it, or name a url"
+    if isinstance(source, Ics) and _on_disk(source, job):
+        yield f"calendars of {source.name} are files of this machine: mount a volume with them"
+    if isinstance(source, Microsoft) and source.auth.federated is not None:
+        yield "the federated token comes from the cluster: annotate the accounts as workload identity asks"
+
+
+def _on_disk(source: Ics, job: Job) -> bool:
+    """Tell whether an agents file names calendars that are files; what a query says is not known here."""
+    if source.agents is None or source.agents.query:
+        return False
+    known = directory(job.model_copy(update={"sources": (source,)}), None)
+    return any(each.location and "://" not in each.location for each in known.calendars)

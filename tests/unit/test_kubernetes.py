@@ -567,6 +567,18 @@ def test_what_a_pod_has_not_is_said(make: Make) -> None:
     assert (code, said) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("calendar", "is_said"), [("ann.ics", True), ("env:ANN", False), ("https://a.example/", False)]
+)
+def test_calendars_on_a_disk_are_said_where_an_agents_file_names_them(
+    calendar: str, make: Make, tmp_path: Path, *, is_said: bool
+) -> None:
+    (tmp_path / "jobs/agents.csv").write_text(f"agent,calendar\nann@acme.example,{calendar}\n")
+    job = ICS.replace('agent = "ann@acme.example"\nurl = "env:FEED"', 'agents = { file = "agents.csv" }')
+    _, _, said = make(job, RUN)
+    assert ("calendars of ics are files of this machine" in said) is is_said
+
+
 def test_the_state_and_the_gateway_of_a_cluster_change_the_copy_and_nothing_else(
     make: Make,
 ) -> None:
