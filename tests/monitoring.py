@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,12 @@ def input_series(
 
 def _latest(exports: list[tuple[datetime, str]], now: datetime) -> Samples:
     there = [text for at, text in exports if at <= now]
-    return samples(there[-1]) if there else {}
+    return _known(there[-1]) if there else {}
+
+
+@lru_cache(maxsize=4)
+def _known(text: str) -> Samples:
+    return samples(text)
 
 
 def _moved(column: Samples, start: datetime) -> Samples:
