@@ -115,7 +115,7 @@ class Setup:
         )
 
     def _forgotten(self) -> Forgotten:
-        with self.state.begin() as connection:
+        with self.state.engine.begin() as connection:
             return suppressed.forgotten(connection, self.state)
 
     def _is_own(self, calendar: Calendar, crm_id: str, claimed: str) -> bool:
