@@ -39,7 +39,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """What is noted of a line: which of its slots are `done`, and the `first` slot that its job was started for."""
+    """What is noted of a line: which of its slots are `done`, and the minute of the `first` start of its job."""
 
     done: Collection[datetime]
     first: datetime | None
@@ -48,7 +48,7 @@ class Noted:
 def kept(entry: Entry, now: datetime, zone: ZoneInfo, noted: Noted | None, grace: timedelta = GRACE) -> Kept:
     """Return how a line stands; `noted` is None where nobody notes its slots.
 
-    Nothing can be late or missed before the first slot that was noted.
+    Nothing can be late or missed before the first start that was noted.
     """
     coming = tuple(islice(following(entry, now + timedelta(seconds=1), zone), NEXT))
     last = latest([entry], now, zone)

@@ -31,6 +31,9 @@ EARLY: Final = timedelta(seconds=30)
 AHEAD: Final = timedelta(minutes=5)
 """What was noted further ahead than this was noted by a clock that has been set back since, and counts no more."""
 
+_MINUTE: Final = 60
+"""Seconds between two times that cron knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -110,8 +113,12 @@ def noted(connection: Connection, state: State, since: datetime) -> list[Served]
 
 
 def first(connection: Connection, state: State) -> datetime | None:
-    """Return the first slot of which anything is known: before it, this job was not started by a schedule."""
-    return codec.from_epoch(connection.execute(select(func.min(slots.c.slot)).where(slots.c.job == state.job)).scalar())
+    """Return the minute of the first start of which anything is known: before it, no schedule started this job.
+
+    Not the first slot: who tries the line of a monthly report stands for a slot that is weeks old, and missed none.
+    """
+    began = connection.execute(select(func.min(slots.c.began_at)).where(slots.c.job == state.job)).scalar()
+    return None if began is None else codec.from_epoch(began - began % _MINUTE)
 
 
 def _of(connection: Connection, state: State, command: str, at: datetime) -> Served | None:

@@ -74,6 +74,18 @@ def test_what_is_kept_late_and_missed_is_told_by_line(make: Make, asked: Callabl
     assert (run["late"], run["missed"]["slots"]) == (False, 1 + 285), "its slot is of this minute"
 
 
+def test_who_tries_a_rare_line_by_hand_has_missed_nothing_since_its_last_slot(
+    tmp_path: Path, asked: Callable[..., Any]
+) -> None:
+    world, crontab = World(tmp_path), CRONTAB + "0 4 1 * *  reconcile state prune acme --scheduled\n"
+    settle(world)
+    assert entry.call(("state", "prune", "acme", "--scheduled", "-q"), outside(world, crontab)) == 0
+    rows = {row["command"]: row for row in asked(world, crontab=crontab)[1]["lines"]}
+    assert rows["state prune"]["last"]["slot"] == "2026-11-01T04:00:00Z"
+    assert rows["state prune"]["last"]["done"]
+    assert {(row["late"], row["missed"]["slots"]) for row in rows.values()} == {(False, 0)}
+
+
 def test_it_reads_well_and_is_quiet_while_nothing_is_late(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = World(tmp_path, section='jitter = "4m"')
     go(world, "run")
