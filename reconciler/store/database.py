@@ -88,13 +88,21 @@ def _with_driver(url: URL) -> URL:
 
 def _sqlite(url: URL) -> Engine:
     if url.database and url.database != ":memory:":
-        path = Path(url.database)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # what holds data is nobody else's to read
+        _made(url, Path(url.database))
     engine = create_engine(url)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _made(url: URL, path: Path) -> None:
+    """Make the file where there is none: what holds data is nobody else's to read. Raises StateError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        said = f"The state database {where(url)} can't be opened: {error.strerror or 'it has no such name'}."
+        raise StateError(said) from None
 
 
 def _begin(connection: Connection) -> None:

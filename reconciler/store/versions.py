@@ -16,7 +16,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from reconciler.errors import StateError
-from reconciler.store.schema import metadata
+from reconciler.store.schema import jobs, metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, ExecutableDDLElement
@@ -48,7 +48,7 @@ def version_in(connection: Connection) -> str | None:
             raise StateError(_FOREIGN)
         return None
     found = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
-    if not _OURS.fullmatch(found):
+    if not _OURS.fullmatch(found) or jobs.name not in names:  # others number their versions too
         raise StateError(_FOREIGN)
     return found
 

@@ -150,7 +150,7 @@ def test_a_database_of_a_newer_program_is_refused_by_an_upgrade_too(new: NEW, en
         upgrade(engine)
 
 
-@pytest.mark.parametrize("version", [None, "3f2a91bc0d11"])
+@pytest.mark.parametrize("version", [None, "3f2a91bc0d11", "0004", versions.HEAD])
 def test_a_database_of_another_program_is_refused_and_gets_no_table_of_ours(
     new: NEW, engines: Callable[[str], Engine], version: str | None
 ) -> None:
@@ -171,3 +171,9 @@ def test_a_database_of_another_program_is_refused_and_gets_no_table_of_ours(
 def test_a_database_that_is_no_state_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"this is no database at all, whatever it may be called" * 100)
     assert "state.db can't be opened" in refusal(f"sqlite:///{tmp_path}/state.db")
+
+
+def test_a_place_where_no_file_can_be_is_said_in_a_sentence(tmp_path: Path) -> None:
+    assert "can't be opened: Is a directory" in refusal(f"sqlite:///{tmp_path}")
+    (tmp_path / "notes.txt").touch()
+    assert "state.db can't be opened" in refusal(f"sqlite:///{tmp_path}/notes.txt/state.db")
