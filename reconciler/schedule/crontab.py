@@ -32,6 +32,10 @@ _NICKNAMES: Final = {
 _SETTING: Final = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.*?)\s*", re.ASCII)
 _FIELD: Final = re.compile(r"(?:\d{1,2}|[a-z]{3}|[*,/-]){1,200}", re.ASCII | re.IGNORECASE)
 """What cron itself reads; croniter alone would also take `L`, `#` and random slots."""
+_RANGE: Final = re.compile(r"(\w{1,3})-(\w{1,3})(?:/\d+)?", re.ASCII)
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_NAMED: Final = {name: number for number, name in (*enumerate(_MONTHS, 1), *enumerate(_DAYS))}
 _PERCENT: Final = re.compile(r"(?<!\\)%")
 _REDIRECTION: Final = re.compile(r"(?<!\S)\d?[<>]{1,2}(?:&\d|\s*[^\s;&|]+)")
 _NO_PROGRAM: Final = frozenset({"cd", "test", "["})
@@ -145,15 +149,35 @@ def _parted(line: str) -> tuple[str, str]:
     if len(fields) <= _FIELDS:
         raise ValueError("has no command after minute, hour, day, month and weekday")
     expression = " ".join(fields[:_FIELDS]).lower()
-    if not _is_valid(expression):
-        raise ValueError(f'"{inert(expression, 60)}" is no time that cron knows')
-    return expression, fields[_FIELDS]
+    try:
+        return _times(expression), fields[_FIELDS]
+    except ValueError:
+        raise ValueError(f'"{inert(expression, 60)}" is no time that cron knows') from None
 
 
-def _is_valid(expression: str) -> bool:
+def _times(expression: str) -> str:
+    """Return an expression that croniter reads as cron does. Raises ValueError for one that cron does not know."""
     from croniter import croniter
 
-    return all(_FIELD.fullmatch(field) for field in expression.split()) and croniter.is_valid(expression)
+    if not all(_FIELD.fullmatch(field) for field in expression.split()):
+        raise ValueError
+    plain = " ".join(",".join(map(_range, field.split(","))) for field in expression.split())
+    if not croniter.is_valid(plain):
+        raise ValueError
+    return plain
+
+
+def _range(part: str) -> str:
+    """Return one part of a field: to croniter, `7-7` is all there is, `22-6` goes round, and `5/10` has no end."""
+    found = _RANGE.fullmatch(part)
+    if found is None:
+        if "/" in part and not part.startswith("*"):
+            raise ValueError
+        return part
+    first, last = (_NAMED[word] if word in _NAMED else int(word) for word in found.groups())
+    if first > last:
+        raise ValueError  # cron takes it, and starts nothing
+    return found[1] if first == last else part
 
 
 def _calls(command: str) -> Iterator[tuple[tuple[str, ...], str | None]]:

@@ -96,6 +96,10 @@ def test_names_of_cron_stand_for_their_times_and_a_reboot_has_none() -> None:
         ("r * * * * reconcile", "no time that cron knows"),
         ("0 12 l * * reconcile", "no time that cron knows"),
         ("0 12 * * mon#1 reconcile", "no time that cron knows"),
+        ("* 22-6 * * * reconcile", "no time that cron knows"),  # taken, and never started
+        ("0 12 * * fri-mon reconcile", "no time that cron knows"),
+        ("0 12 * dec-feb * reconcile", "no time that cron knows"),
+        ("5/10 * * * * reconcile", "no time that cron knows"),
         ("@fortnightly reconcile", "names that cron knows"),
         ("CRON_TZ=Mars/Olympus", "no time zone"),
         ("CRON_TZ=../../etc/passwd", "no time zone"),
@@ -109,6 +113,20 @@ def test_a_line_that_cron_refuses_or_reads_otherwise_is_named(line: str, says: s
     assert problem.key == "crontab line 2"
     assert says in problem.what
     assert [entry.number for entry in found.entries] == [3], "the other lines are read"
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("30-30 7-7/2 * * *", "30 7 * * *"),
+        ("0,15-15 * * jan-jan mon-mon", "0,15 * * jan mon"),
+        ("0 6 * jan-mar mon-fri", "0 6 * jan-mar mon-fri"),
+        ("0 6 * * sun-sat,5-7", "0 6 * * sun-sat,5-7"),
+    ],
+)
+def test_a_range_of_one_is_that_one(written: str, means: str) -> None:
+    [entry] = parse(f"{written} reconcile run acme\n").entries
+    assert entry.expression == means
 
 
 def test_what_is_not_about_us_is_left_alone() -> None:
