@@ -7,10 +7,18 @@ from typing import Annotated, Final
 
 import typer
 
-from reconciler.cli import screen
+from reconciler.cli import screen, subcommands
+from reconciler.cli.options import (
+    COMMON,
+    AgentOption,
+    JobArgument,
+    JobOption,
+    KindOption,
+    ScheduledOption,
+    WhichArgument,
+)
 from reconciler.cli.world import Call, Common, Format
 
-COMMON: Final = "Every command also takes --format text|json, --verbose/-v, --quiet/-q and --mask."
 NAMES: Final = (
     "run",
     "pull",
@@ -29,25 +37,6 @@ NAMES: Final = (
     "generate",
 )
 
-JobArgument = Annotated[
-    str | None,
-    typer.Argument(metavar="JOB", help="A job file, or its name in jobs/. Default: $RECONCILE_JOB, or the only one."),
-]
-JobOption = Annotated[str | None, typer.Option("--job", metavar="JOB", help="A job file, or its name in jobs/.")]
-WhichArgument = Annotated[
-    str | None, typer.Argument(metavar="FILTER", help="A finding's key, a source key, or a CRM id.")
-]
-KindOption = Annotated[str | None, typer.Option("--kind", metavar="KIND", help="Only findings of this kind.")]
-ScheduledOption = Annotated[
-    bool, typer.Option("--scheduled", help="For a schedule: do each slot's work once; exit 0 while it is done.")
-]
-AgentOption = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="Only findings of this agent.")]
-
-PersonArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="Whose address: a client's, or a former agent's.")]
-NameOption = Annotated[
-    list[str] | None, typer.Option("--name", metavar="NAME", help="By which they are named in texts; repeatable.")
-]
-
 app = typer.Typer(
     name="reconcile",
     no_args_is_help=False,
@@ -55,10 +44,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     epilog="`reconcile JOB` is short for `reconcile run JOB`; one called like a command is named by its path: ./status",
-)
-state = typer.Typer(name="state", help="The state database's own upkeep.", no_args_is_help=True, rich_markup_mode=None)
-generate = typer.Typer(
-    name="generate", help="Make files for other systems.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
@@ -330,102 +315,5 @@ def demo(
     return demonstration.demo(context.obj, folder, serve=serve)
 
 
-@state.command(epilog=COMMON)
-def rebind(context: typer.Context, job: JobArgument = None) -> int:
-    """Say that the job's CRM has moved: bind the state to where it is now."""
-    from reconciler.cli import upkeep
-
-    return upkeep.rebind(context.obj, job)
-
-
-@state.command(epilog=COMMON)
-def upgrade(
-    context: typer.Context,
-    job: JobArgument = None,
-    *,
-    backup: Annotated[
-        bool, typer.Option("--backup/--no-backup", help="Keep a copy of a SQLite file as it was, beside it.")
-    ] = True,
-) -> int:
-    """Bring the state database of an older version to this version's tables."""
-    from reconciler.cli import upgrading
-
-    return upgrading.upgrade(context.obj, job, keep=backup)
-
-
-@generate.command(epilog=COMMON)
-def kubernetes(
-    context: typer.Context,
-    *,
-    job: Annotated[
-        list[str] | None, typer.Option("--job", metavar="JOB", help="Only of this job; repeatable. Default: all.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", metavar="FOLDER", help="Write files for kustomize. Default: to stdout.")
-    ] = None,
-    shards: Annotated[
-        int | None, typer.Option("--shards", metavar="N", help="Read calendars by N workers beside the run.")
-    ] = None,
-    image: Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="What the containers run.")] = None,
-    state: Annotated[
-        str | None, typer.Option("--state", metavar="URL", help="Where the state is in the cluster: env:STATE_URL.")
-    ] = None,
-    pushgateway: Annotated[
-        str | None, typer.Option("--pushgateway", metavar="URL", help="Where figures are pushed to in the cluster.")
-    ] = None,
-) -> int:
-    """Write manifests for Kubernetes from crontab and jobs."""
-    from reconciler.cli import generating, manifesting
-
-    local = manifesting.Local(state=state, pushgateway=pushgateway)
-    asked = generating.Asked(jobs=tuple(job or ()), output=output, shards=shards, image=image, local=local)
-    return generating.kubernetes(context.obj, asked)
-
-
-@state.command(epilog=COMMON)
-def prune(
-    context: typer.Context,
-    job: JobArgument = None,
-    *,
-    named: JobOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is old.")] = False,
-    scheduled: Annotated[
-        bool, typer.Option("--scheduled", help="Started by a schedule: do the slot's work once.")
-    ] = False,
-) -> int:
-    """Drop what is older than [retention] says; any run may be at work meanwhile."""
-    from reconciler.cli import pruning
-
-    return pruning.prune(context.obj, job or named, dry_run=dry_run, scheduled=scheduled)
-
-
-@state.command(epilog=COMMON)
-def forget(
-    context: typer.Context,
-    email: PersonArgument,
-    *,
-    name: NameOption = None,
-    reports: Annotated[
-        list[str] | None,
-        typer.Option("--reports", metavar="FOLDER", help="Remove the report files in it that name them; repeatable."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be changed.")] = False,
-    job: JobOption = None,
-) -> int:
-    """Keep nothing about a person any more but the times of their appointments, now and from now on."""
-    from reconciler.cli import forgetting
-
-    asked = forgetting.Asked(address=email, names=tuple(name or ()), reports=tuple(reports or ()), dry_run=dry_run)
-    return forgetting.forget(context.obj, asked, job)
-
-
-@state.command(epilog=COMMON)
-def subject(context: typer.Context, email: PersonArgument, *, name: NameOption = None, job: JobOption = None) -> int:
-    """Show all that is kept about a person."""
-    from reconciler.cli import forgetting, personal
-
-    return personal.subject(context.obj, forgetting.Asked(address=email, names=tuple(name or ())), job)
-
-
-app.add_typer(state)
-app.add_typer(generate)
+app.add_typer(subcommands.state)
+app.add_typer(subcommands.generate)

@@ -48,8 +48,10 @@ class Event:
         self.setup = setup
 
     def came_to(self, result: Result) -> None:
-        """Add what a run came to."""
+        """Add what a run came to; the slot is the one that it took, which may be the next where it was early."""
         self.fields.update(counted(result))
+        if result.slot is not None:
+            self.of(slot=result.slot)
         self.calendars = unwell(result.calendars, {violation.agent for violation in result.withheld})
         self.read = read(result.calendars)
 

@@ -70,6 +70,7 @@ def once(call: Call, state: State, slot: Slot | None, work: Callable[[], int]) -
     try:
         with run_lock(state.engine, f"{state.name} {slot.command}"):
             at = _taken(call, state, slot)
+            call.event.of(slot=at)
             return _served(call, state, slot.command, at, work)
     except ServedError as error:
         return nothing_to_do(call, str(error))
