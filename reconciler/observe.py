@@ -68,7 +68,7 @@ def observe_calendars(reading: Reading, calendars: Iterable[Calendar]) -> Iterat
     for one in _observed(reading, _watched(reading, calendars)):
         yield one
         if one.missed is not None:
-            told.append(one.watched.id)
+            told.append(one.watched)
     if told and reading.tells:
         with reading.store.begin() as connection:
             state.told_missed(connection, told)

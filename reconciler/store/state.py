@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reconciler.audit import Missed, together
@@ -225,15 +225,20 @@ def strike(
 
 def keep_missed(connection: Connection, watched: Watched, missed: Missed) -> None:
     """Keep what a read found to have been missed, for the next run to tell: this one was none."""
-    found = together(watched.missed, missed) or missed
-    kept = codec.dump([list(found.chain), list(found.expansion)])
+    kept = _missed(together(watched.missed, missed) or missed)
     connection.execute(update(calendars).where(calendars.c.id == watched.id).values(missed=kept))
 
 
-def told_missed(connection: Connection, numbers: Iterable[int]) -> None:
-    """Let go of what a run tells of these calendars."""
-    for batch in batched(numbers):
-        connection.execute(update(calendars).where(calendars.c.id.in_(batch)).values(missed=None))
+def told_missed(connection: Connection, told: Iterable[Watched]) -> None:
+    """Let go of what a run tells of these calendars; what a read has added meanwhile is told by the next run."""
+    for one in told:
+        if one.missed is not None:
+            known = and_(calendars.c.id == one.id, calendars.c.missed == _missed(one.missed))
+            connection.execute(update(calendars).where(known).values(missed=None))
+
+
+def _missed(found: Missed) -> str:
+    return codec.dump([list(found.chain), list(found.expansion)])
 
 
 def hear(connection: Connection, heard: Mapping[int, datetime], now: datetime) -> None:

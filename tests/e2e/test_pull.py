@@ -280,6 +280,19 @@ def test_what_reads_had_missed_is_told_by_the_next_run_once(office: World) -> No
     assert kinds(office.run()) == []
 
 
+def test_what_a_read_adds_to_it_while_a_run_tells_is_told_by_the_next(office: World) -> None:
+    with office.setup(dry_run=True) as setup, setup.state.begin() as connection:
+        before = state.watch(connection, setup.state, setup.directory.calendars)[0]
+        state.keep_missed(connection, before, Missed(chain=("ann0",)))
+        told = state.watch(connection, setup.state, setup.directory.calendars)[0]
+        state.keep_missed(connection, told, Missed(expansion=("ann1",)))
+        state.told_missed(connection, [told])
+        left = state.watch(connection, setup.state, setup.directory.calendars)[0]
+        assert left.missed == Missed(chain=("ann0",), expansion=("ann1",))
+        state.told_missed(connection, [left])
+        assert state.watch(connection, setup.state, setup.directory.calendars)[0].missed is None
+
+
 # ---- beside others --------------------------------------------------------------------------------------------------
 
 
