@@ -194,7 +194,7 @@ def _file_lock(engine: Engine, name: str) -> Iterator[Callable[[], bool]]:
     from filelock import FileLock, Timeout
 
     mark = hashlib.sha256(name.encode()).hexdigest()[:16]
-    database = Path(engine.url.database or "state")
+    database = Path(engine.url.database or "state").resolve()  # SQLite follows a link as well: two names, one lock
     path = database.with_name(f"{database.name}.{mark}.lock")
     lock = FileLock(path, mode=0o600)
     try:

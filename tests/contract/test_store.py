@@ -877,6 +877,17 @@ def test_epochs_rise_with_every_run(opened: Open) -> None:
 # ---- lock -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_file_has_one_lock_by_whatever_name_it_is_opened(tmp_path: Path) -> None:
+    mine = open_state(f"sqlite:///{tmp_path}/state.db", "acme").engine
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "link.db").symlink_to(tmp_path / "state.db")
+    other = open_state(f"sqlite:///{tmp_path}/jobs/link.db", "acme").engine
+    with run_lock(mine, "crm"), pytest.raises(LockedError), run_lock(other, "crm"):
+        pass
+    mine.dispose()
+    other.dispose()
+
+
 def test_one_run_holds_the_lock_and_its_end_frees_it(opened: Open) -> None:
     acme, other = opened(), opened()
     with run_lock(acme.engine, "crm"):
