@@ -16,7 +16,7 @@ import typer
 from reconciler.cli import commands, screen, taming
 from reconciler.cli.arguments import arranged
 from reconciler.cli.world import World
-from reconciler.errors import ConfigError, ReconcilerError, RefusedError
+from reconciler.errors import ConfigError, ReconcilerError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +41,7 @@ def call(words: Sequence[str], world: World) -> int:
     screen.prepare()
     verbose = bool({"-v", "--verbose"} & set(words))
     try:
+        _refuse_bytes(words, world.cwd)
         world = replace(world, words=tuple(words))
         return _ended(_program()(arranged(words, commands.NAMES), "reconcile", standalone_mode=False, obj=world))
     except ReconcilerError as error:
@@ -53,6 +54,18 @@ def call(words: Sequence[str], world: World) -> int:
         return 0
     except Exception as error:  # noqa: BLE001  # the last line of defence: a sentence and an exit code, never a stack
         return _unexpected(error, verbose=verbose)
+
+
+def _refuse_bytes(words: Sequence[str], cwd: Path) -> None:
+    """Refuse what no database can be asked for and no person types; files may be called like that where they exist."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            if not os.path.lexists(cwd / word):
+                from reconciler.report.words import bounded
+
+                raise UsageError(f"{bounded(word)} is no text: it has bytes that are not UTF-8.") from None
 
 
 @cache

@@ -19,6 +19,8 @@ from pydantic import BaseModel
 
 from reconciler import agents
 from reconciler.agents import Directory
+from reconciler.cli import entry
+from reconciler.cli.world import World as Outside
 from reconciler.config import GatewayUrl, Job, MicrosoftAuth, WrongError, load
 from reconciler.config.problems import models_in
 from reconciler.crm.sql import SqlReader, SqlSpec, SqlWriter
@@ -330,3 +332,21 @@ def test_whatever_is_kept_or_written_is_for_nobody_else_to_read(tmp_path: Path) 
     new = {one for one in tmp_path.rglob("*") if one.is_file()} - kept
     assert {one.name for one in new} >= {"r.html", "r.csv", "r.json", "r.xlsx", "state.db"}
     assert {one.name: oct(one.stat().st_mode & 0o777) for one in new if one.stat().st_mode & 0o077} == {}
+
+
+# ---- what people type -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("explain", "\udcff\udcfe12"), ("state", "subject", "\udcff@client.example")])
+def test_bytes_that_are_no_text_are_refused_with_a_sentence(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = Outside(environ={}, cwd=tmp_path, clock=lambda: NOW)
+    assert entry.call([*words, "--job", "acme.toml"], outside) == 2
+    assert "is no text: it has bytes that are not UTF-8" in capsys.readouterr().err
+
+
+def test_a_file_may_be_called_what_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "\udcff.toml").write_text("name = 1")
+    assert entry.call(["status", "\udcff.toml"], Outside(environ={}, cwd=tmp_path, clock=lambda: NOW)) == 2
+    assert "problem" in capsys.readouterr().err
