@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -139,9 +140,10 @@ def _lines(named: Named, asked: Asked, done: Done) -> Iterator[str]:
     yield from (f"  {count:>9,}  {name}" for name, count in done.counts.items())
     yield from _said_of_files(asked, done)
     if asked.dry_run:
-        options = [f"--name {bounded(name)!r}" for name in asked.names]
-        options += [f"--reports {bounded(word)}" for word in asked.reports]
-        yield " ".join([f"To do it:    reconcile state forget {who} --job {named.word}", *options])
+        options = [word for name in asked.names for word in ("--name", bounded(name))]
+        options += [word for folder in asked.reports for word in ("--reports", bounded(folder, 1000))]
+        again = shlex.join(["reconcile", "state", "forget", who, "--job", named.word, *options])
+        yield f"To do it:    {again}"
         return
     if done.room and not done.room.is_flushed:
         yield "The state's file could not be rewritten, because something uses it: run the same command once more."

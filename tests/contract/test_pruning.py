@@ -166,6 +166,19 @@ def test_a_channels_latest_reports_and_what_is_owed_stay_however_old(acme: State
     assert left(acme, deliveries, "id") == list(range(5, 15))
 
 
+def test_the_report_that_reached_a_channel_last_and_all_that_is_owed_stay_however_many_failed_since(
+    acme: State,
+) -> None:
+    def told(number: int, status: str) -> dict[str, Any]:
+        stamps = {"since_at": at(900 - number), "until_at": at(899 - number), "claimed_at": at(899 - number)}
+        names = {"channel": "c", "name": "mail", "kind": "report", "digest": f"d{number}", "message_id": "m"}
+        return {"id": number, "status": status, **names, **stamps}
+
+    put(acme, deliveries, told(1, "sent"), told(2, "sent"), *(told(number, "refused") for number in range(3, 18)))
+    pruning.prune(acme, DEFAULT, NOW)
+    assert left(acme, deliveries, "id") == list(range(2, 18))
+
+
 def test_of_slots_the_latest_and_the_latest_served_stay_of_each_command(acme: State) -> None:
     def slot(command: str, days: float, *, ended: bool = True) -> dict[str, Any]:
         end = at(days) if ended else None

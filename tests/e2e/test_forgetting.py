@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from copy import copy
@@ -262,6 +263,9 @@ def test_a_dry_run_says_the_same_numbers_and_writes_nothing(office: World, capsy
     counted = json.loads(capsys.readouterr().out)
     assert kept(world, capsys) == before
     capsys.readouterr()
+    named = ["--name", "Carla O'Canary $(x)"]
+    assert told(world, "state", "forget", CARLA, "--dry-run", *named) == 0
+    assert shlex.split(capsys.readouterr().out.splitlines()[-1])[-2:] == named, "as a shell takes it"
     assert told(world, "state", "forget", CARLA, "--format", "json") == 0
     done = json.loads(capsys.readouterr().out)
     assert (counted["changed"], counted["dry_run"], done["dry_run"]) == (done["changed"], True, False)
