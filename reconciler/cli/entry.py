@@ -96,13 +96,28 @@ def _unexpected(error: Exception, *, verbose: bool) -> int:
         screen.say(usage)
         return USAGE
     screen.say(
-        f"reconcile: internal error ({type(error).__name__} in {taming.place_of(error)}). This is a bug; the next run "
-        "starts from what is there. Add --verbose for the steps that led to it."
+        _as_failure(error)
+        or f"reconcile: internal error ({type(error).__name__} in {taming.place_of(error)}). This is a bug; the next "
+        "run starts from what is there. Add --verbose for the steps that led to it."
     )
     if verbose:
         frames = traceback.extract_tb(error.__traceback__)
         screen.say("\n".join(f"  {Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames))
     return INTERNAL
+
+
+def _as_failure(error: Exception) -> str | None:
+    """Return the sentence for a database that fails at work: its server, its disk, its file. That is no bug of ours."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from reconciler.report.words import bounded
+    from reconciler.store.failing import failure
+
+    why = failure(error)
+    return why and (
+        f"reconcile: a database failed at work: {bounded(why, 200)}. What was done is noted, and the next run starts "
+        "from what is there. `reconcile check` looks at the state and the CRM."
+    )
 
 
 def _as_usage(error: Exception) -> str | None:

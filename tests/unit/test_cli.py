@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from reconciler.cli import commands, entry, running, screen
 from reconciler.cli.arguments import arranged
@@ -154,6 +156,21 @@ def test_every_end_has_an_exit_code_and_no_traceback(
     assert "Traceback" not in said.err
     assert "home.example" not in said.err, "an unforeseen error's message may hold a client's data"
     assert len(said.err.splitlines()) in {0, 1, 2}
+
+
+def test_a_database_that_fails_at_work_is_said_and_called_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def explode(*_: object) -> int:
+        full = sqlite3.OperationalError("database or disk is full")
+        raise OperationalError("INSERT INTO mirror VALUES (?)", ("jo@home.example",), full)
+
+    monkeypatch.setattr(running, "run", explode)
+    assert call(tmp_path, "acme") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("reconcile: a database failed at work: database or disk is full. ")
+    assert "home.example" not in said
+    assert "bug" not in said
 
 
 def test_verbose_adds_the_steps_of_an_internal_error_and_still_no_values(
