@@ -7,6 +7,7 @@ of credentials it names what their administrators know them by.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 WIDE: Final = 300
 """Characters of a line: what is cut can't be typed, and nothing here is that long unless somebody means harm."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:@_-]{0,199}", re.ASCII)
+"""What ids and addresses of service accounts are made of: nothing that a shell would read as more."""
 
 Environ = Mapping[str, str]
 
@@ -95,10 +99,17 @@ def _account(auth: GoogleAuth, environ: Environ) -> dict[str, str]:
         return {"email": auth.impersonate, "project": "PROJECT"}
     try:
         key = json.loads(auth.service_account.reveal(environ)) if auth.service_account else {}
-        email, client, project = (str(key[name]) for name in ("client_email", "client_id", "project_id"))
+        email, client, project = (_plain(key[name]) for name in ("client_email", "client_id", "project_id"))
     except (ConfigError, ValueError, TypeError, KeyError):
         return {"email": "client_email of the key file", "client": "client_id of the key file", "project": "PROJECT"}
     return {"email": email, "client": client, "project": project}
+
+
+def _plain(value: object) -> str:
+    """Return what can stand in a line that somebody types. Raises ValueError: whoever made the file may mean harm."""
+    if not isinstance(value, str) or not _PLAIN.fullmatch(value):
+        raise ValueError
+    return value
 
 
 def _project(auth: GoogleAuth, known: Mapping[str, str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ ENVIRON = {
     "SMTP": "smtp://robot:s3cret@mail.acme.example",
     "MS": "s3cret",
 }
-KEY = {
+KEY: dict[str, object] = {
     "client_email": "reader@acme-project.iam.gserviceaccount.com",
     "client_id": "117700000000000000001",
     "project_id": "acme-project",
@@ -73,6 +73,22 @@ def test_calendars_that_are_shared_are_asked_of_each_agent(tmp_path: Path) -> No
 def test_a_key_that_is_not_there_yet_leaves_a_word_in_its_place(tmp_path: Path) -> None:
     found = asked(tmp_path, GOOGLE.format(auth='{ service_account = "file:no.json" }'))
     assert "Client ID     client_id of the key file" in found["Google Workspace"]
+
+
+@pytest.mark.parametrize("name", ["client_email", "client_id", "project_id"])
+@pytest.mark.parametrize("value", ["x; touch owned", "$(id)", "--quiet", "a\nb", 7, "\x1b[2J"])
+def test_no_key_file_puts_more_into_a_line_to_type_than_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    monkeypatch.setitem(KEY, name, value)
+    found = asked(tmp_path, GOOGLE.format(auth='{ service_account = "file:google.json" }'))
+    assert "gcloud services enable calendar-json.googleapis.com --project PROJECT" in found["Google Cloud"]
+
+
+def test_what_an_administrator_reads_is_one_visible_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRON, "CRM", "postgresql://crm%1b%5b2J%0aowned@127.0.0.1/crm")
+    [line] = asked(tmp_path, OUTLOOK)["The CRM's database"]
+    assert line.isprintable()
 
 
 def test_exchange_is_asked_for_these_mailboxes_alone(tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_who_can_get_at_a_secret(
     assert (found.what if found else None) == says
 
 
+def test_root_hands_nothing_to_itself_by_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    monkeypatch.setattr(custody, "_status", lambda _: Status(0o640, 0, 0))
+    found = custody.of_secret(Path("/run/secret"))
+    assert found is not None
+    assert found.what == "can be read by all of group 0"
+
+
 @pytest.mark.usefixtures("as_user")
 @pytest.mark.parametrize(("mode", "gid", "fine"), [(0o664, 1000, True), (0o664, 100, False), (0o646, 1000, False)])
 def test_a_job_file_may_be_read_by_all_and_changed_by_its_owner(
@@ -90,6 +99,26 @@ def test_a_link_is_judged_by_where_it_leads(tmp_path: Path) -> None:
     assert "every user" in found.what
     kept(tmp_path, "..data", 0o600)
     assert custody.of_secret(tmp_path / "secret") is None
+
+
+def test_the_folder_that_a_link_leads_into_is_judged_as_well_as_its_own(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "secret").symlink_to(kept(tmp_path / "open"))
+    assert custody.of_secret(tmp_path / "secret") is None
+    (tmp_path / "open").chmod(0o777)
+    found = custody.of_secret(tmp_path / "secret")
+    assert found is not None
+    assert found.hint == f"chmod go-w {tmp_path}/open"
+
+
+def test_a_link_of_somebody_else_can_be_turned_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = kept(tmp_path)
+    theirs = Status(0o777, os.geteuid() + 1, 0)
+    theirs.st_mode = stat.S_IFLNK | 0o777
+    monkeypatch.setattr(custody, "_own", lambda _: theirs)
+    found = custody.of_secret(path)
+    assert found is not None
+    assert "is a link that user" in found.what
 
 
 def test_a_folder_that_others_may_write_into_is_said_but_for_one_like_tmp(tmp_path: Path) -> None:
