@@ -25,6 +25,9 @@ WITHHELD: Final = "withheld: somebody it is about asked to be forgotten"
 _BETWEEN: Final = re.compile(r"[\s<>()\[\]{},;:|\"'/\\]+")
 """What stands around addresses in text; cut there, a text of any length is looked through once."""
 
+_FOREIGN: Final = re.compile(r"[^\w.+@-]+")
+"""What few addresses have in them, and some texts around them: other quotes, stars, dashes, stops of other scripts."""
+
 
 def spelled(address: str) -> str:
     """Return the one spelling under which an address is known, whatever its case and composition."""
@@ -55,7 +58,8 @@ class Forgotten:
         """Tell whether a text has such an address in it."""
         if not self.marks or not isinstance(text, str) or "@" not in text:
             return False
-        return any(self.has(word.strip(".?!")) for word in _BETWEEN.split(text) if "@" in word)
+        words = (word.strip(".?!") for word in _BETWEEN.split(text) if "@" in word)
+        return any(self.has(word) or any(map(self.has, _cores(word))) for word in words)
 
     def is_event(self, event: Event) -> bool:
         """Tell whether an event is about somebody who asked to be forgotten: a guest, its organizer, or named in it."""
@@ -71,6 +75,12 @@ class Forgotten:
     def without_agent(self, fields: Fields) -> Fields:
         """Return fields without the agent, where the agent is who asked."""
         return {name: value for name, value in fields.items() if name != "agent" or not self.has(value)}
+
+
+def _cores(word: str) -> Iterator[str]:
+    """Yield what may be an address in a word that has more around it."""
+    parts = _FOREIGN.split(unicodedata.normalize("NFC", word))
+    yield from (part.strip(".-+") for part in parts if "@" in part and part != word)
 
 
 def _words(fields: Fields) -> Iterator[str]:

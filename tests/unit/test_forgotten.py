@@ -53,6 +53,26 @@ def test_an_address_is_known_however_it_is_spelled(spelling: str) -> None:
     assert FORGOTTEN.is_named_in(f"call <{spelling.strip()}>, please")
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        "\u201c{}\u201d",
+        "»{}«",
+        "**{}**",
+        "Jané={}",
+        "\uff08{}\uff09",
+        "{}…",
+        "to: {}—asap",
+        "\u2018{}\u2019s castle",
+        "{}。",
+    ],
+)
+def test_an_address_is_known_whatever_stands_around_it(around: str) -> None:
+    assert FORGOTTEN.is_named_in(around.format(JANE))
+    assert FORGOTTEN.is_named_in(around.format("jane\u0301@MAIL.example"))
+    assert not FORGOTTEN.is_named_in(around.format("x" + JANE))
+
+
 @pytest.mark.parametrize("other", [None, "", "x" + JANE, JANE + ".au", "jane@mail.example", 7])
 def test_nobody_else_is(other: object) -> None:
     assert not FORGOTTEN.has(other)
