@@ -157,9 +157,11 @@ def _crontab(call: Called) -> Path:
     return call.world.cwd / (named or schedule.NAME)
 
 
-def _lines(call: Called, entries: Iterable[Entry], name: str) -> tuple[list[Line], list[Problem]]:
+def _lines(call: Called, entries: Sequence[Entry], name: str) -> tuple[list[Line], list[Problem]]:
+    counted = Counter(entry.number for entry in entries)
+    chained = (number for number, count in counted.items() if count > 1)
     lines: list[Line] = []
-    problems: list[Problem] = []
+    problems = [Problem(f"{name} line {number}", _CHAINED, "give each a line of its own") for number in chained]
     for entry in entries:
         try:
             lines.append(_line(call, entry))
@@ -170,7 +172,12 @@ def _lines(call: Called, entries: Iterable[Entry], name: str) -> tuple[list[Line
     return lines, problems
 
 
+_CHAINED: Final = "starts one command after another, and a cluster would start them at once"
+
+
 def _line(call: Called, entry: Entry) -> Line:
+    if any(mark in word for word in entry.words for mark in "$`"):
+        raise UsageError("it leaves $ or ` to a shell, and a pod has none: write the words out")
     said = understood(entry.words)
     if said.command not in KINDS:
         raise UsageError(f"`reconcile {said.command}` is nothing that a cluster starts by itself")

@@ -130,7 +130,7 @@ def _setting(name: str, value: str) -> str:
 def _entries(number: int, line: str, settings: Mapping[str, str]) -> Iterator[Entry]:
     """Yield the calls of the program on one line. Raises ValueError for a line that is none of cron's."""
     expression, command = _parted(line)
-    for words, job in _calls(command):
+    for words, job in _calls(command.replace("\\%", "%")):  # as cron hands it to the shell
         if _PERCENT.search(command):
             raise ValueError("cron turns % into a line end: write \\% instead")
         if expression:

@@ -527,6 +527,9 @@ RUN = "*/5 * * * * reconcile run acme --scheduled\n"
         ("0 4 1 * 1 reconcile run acme\n", ICS, [], "two lines"),
         ("61 * * * * reconcile run acme\n", ICS, [], "no time that cron knows"),
         ("# nothing\n", ICS, [], "starts nothing on this job"),
+        ("0 9 * * * reconcile report acme --html r-$(date +\\%F).html --scheduled\n", ICS, [], "a pod has none"),
+        ("0 9 * * * reconcile report acme --since `date +\\%F`\n", ICS, [], "a pod has none"),
+        ("0 9 * * * reconcile run acme || reconcile report acme --send\n", ICS, [], "a line of its own"),
         (RUN, ICS + '[report]\nlogo = "/elsewhere/logo.png"\n', [], "outside of the job file's folder"),
         (RUN, ICS, ["--shards", "1"], "from 2 to"),
         (RUN, ICS, ["--state", "postgresql://me:hunter2@db/acme"], "--state: holds a password"),
@@ -605,6 +608,24 @@ def test_the_state_and_the_gateway_of_a_cluster_change_the_copy_and_nothing_else
     assert {"name": "RECONCILE_ALLOW_HOSTS", "value": "calendar.example"} in container(run)["env"]
     push = dict(policies(made))["acme-run-to-pushgateway"]
     assert push["egress"] == [{"ports": [{"port": 9000, "protocol": "TCP"}]}]
+
+
+def test_a_pod_s_crontab_says_what_the_one_outside_says_each_line_in_its_zone(make: Make) -> None:
+    lines = (
+        "0 4 * * * reconcile status acme\n"
+        "CRON_TZ=Europe/Berlin\n*/5 * * * * reconcile run acme --scheduled\n"
+        "CRON_TZ=America/Chicago\n0 7 * * * reconcile report acme --html 'of 5\\% and more.html'\n"
+    )
+    code, made, said = make(ICS, lines)
+    assert code == 0, said
+    inside = schedule.parse(called("acme", [each for each in made if each["kind"] == "ConfigMap"])["data"]["crontab"])
+    assert inside.problems == ()
+    crons = [each for each in made if each["kind"] == "CronJob"]
+    assert [(one.zone, one.words) for one in inside.entries] == [
+        (cron["spec"]["timeZone"], tuple(container(cron)["args"])) for cron in crons
+    ]
+    assert [one.zone for one in inside.entries] == ["Etc/UTC", "Europe/Berlin", "America/Chicago"]
+    assert inside.entries[2].words[-1] == "of 5% and more.html"
 
 
 def test_jobs_and_calls_are_told_apart_however_they_are_named(tmp_path: Path, make: Make) -> None:
