@@ -90,8 +90,10 @@ def test_ages_are_those_of_runs_that_did_what_they_are_about(opened: Open) -> No
     gauges.attempted(acme, NOW + 4 * HOUR, 2)
     found = read(acme)
     assert (found.attempted_at, found.attempt_code) == (NOW + 4 * HOUR, 2)
+    other = opened("other")
     gauges.attempted(acme, NOW + 5 * HOUR)
     assert read(acme).attempt_code is None
+    assert read(other).attempted_at is None, "each job has its own"
 
 
 def test_a_run_of_an_older_version_compared_if_it_can_not_have_ended_otherwise(opened: Open) -> None:
@@ -109,8 +111,11 @@ def test_a_run_of_an_older_version_compared_if_it_can_not_have_ended_otherwise(o
 def test_a_clock_that_is_set_back_does_not_hide_the_runs_after_it(opened: Open) -> None:
     acme = opened()
     ran(acme, "r1", NOW + 100 * HOUR, Ended("in_sync", 0, "", {}, compared=True))
-    ran(acme, "r2", NOW, Ended("in_sync", 0, "", {}, compared=True))
-    assert read(acme).compared_at == NOW + timedelta(minutes=1)
+    ran(acme, "r2", NOW, Ended("partial", 5, "", {}, compared=True))
+    found = read(acme)
+    assert found.compared_at == NOW + timedelta(minutes=1)
+    assert found.last
+    assert found.last.status == "partial"
 
 
 def test_what_is_measured_of_a_run_is_kept_and_added_up(opened: Open) -> None:

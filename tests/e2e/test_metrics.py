@@ -210,6 +210,7 @@ def test_slots_that_nobody_served_are_counted_and_the_next_one_is_named(tmp_path
     (tmp_path / "crontab").write_text(
         "CRON_TZ=UTC\n*/5 * * * * reconcile run acme --scheduled --quiet\n"
         "0 12 * * * reconcile run acme --only ann@acme.example --scheduled\n"
+        "0 13 * * * reconcile run acme --only=ann@acme.example --full --scheduled\n"
         "0 0,9,10 * * * reconcile run acme --scheduled\n"  # the same command: what the first line has is not lost
     )
     assert run("run", "--scheduled") == 0
@@ -221,6 +222,7 @@ def test_slots_that_nobody_served_are_counted_and_the_next_one_is_named(tmp_path
     coming = run.world.now.timestamp() + 300
     assert read['reconcile_next_slot_timestamp_seconds{command="run",job_name="acme"}'] == coming
     assert 'reconcile_missed_slots{command="run --only",job_name="acme"}' in read
+    assert 'reconcile_missed_slots{command="run --full --only",job_name="acme"}' in read
     assert ANN not in run.file.read_text()
 
 

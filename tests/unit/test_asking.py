@@ -61,6 +61,7 @@ def test_reading_and_writing_accounts_are_asked_for_apart(tmp_path: Path) -> Non
     scopes = [line for line in said["Google Workspace"] if line.startswith("OAuth")]
     assert scopes == [f"OAuth scopes  {READ}", f"OAuth scopes  {WRITE}"]
     assert any("serviceAccountTokenCreator" in line for line in said["Google Cloud"])
+    assert "writer@" not in str(asked(tmp_path, table + more)), "nobody is asked for what this job does not use"
 
 
 def test_calendars_that_are_shared_are_asked_of_each_agent(tmp_path: Path) -> None:
