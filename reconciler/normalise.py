@@ -341,9 +341,11 @@ def _guests(event: Event, calendar: Calendar) -> int:
 
 
 def _organizer(event: Event, terms: Terms) -> str | None:
-    """Return who speaks for the meeting; of a private event only if it is one of us."""
+    """Return who speaks for the meeting; of a private event only if it is one of us, and nobody who is forgotten."""
     organizer = owner_of(event.organizer, terms)
-    return organizer if organizer and (not event.private or _is_internal(organizer, terms)) else None
+    if organizer is None or terms.forgotten.has(organizer):
+        return None
+    return organizer if not event.private or _is_internal(organizer, terms) else None
 
 
 def _fields(event: Event, calendar: Calendar, terms: Terms, zone: str | None) -> dict[str, Value]:

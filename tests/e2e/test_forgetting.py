@@ -322,6 +322,19 @@ def test_an_agent_whom_the_job_names_stays_and_one_who_left_it_goes_with_their_c
     assert b"bob@acme.example" not in bytes_of(world)
 
 
+def test_a_colleague_who_left_is_forgotten_as_the_organizer_of_what_goes_on(bare: World) -> None:
+    world, who = bare, "colin.canary@acme.example"
+    world.write("ann@acme.example", event("a", extra=f"ORGANIZER:mailto:{who}\r\n"), event("b", NOW + 5 * DAY))
+    world.run()
+    assert who.encode() in bytes_of(world)
+    world.now += LATER
+    assert told(world, "state", "forget", who, "--quiet") == 0
+    assert who.encode() not in bytes_of(world)
+    world.now += LATER
+    assert planned(world.run(full=True)) == []
+    assert who.encode() not in bytes_of(world)
+
+
 def test_reports_that_name_her_go_and_nothing_outside_the_folder_does(
     office: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
