@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -425,3 +426,29 @@ def test_a_thread_that_dies_leaves_a_type_and_a_place(lines: Lines) -> None:
     [said] = lines()
     assert (said["error"], said["level"]) == ("KeyError", "error")
     assert "home.example" not in json.dumps(said)
+
+
+def test_a_process_leaves_its_values_to_nobody_who_would_write_them(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there before is put back: other tests share this process."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    monkeypatch.setenv("GOOGLE_SDK_PYTHON_LOGGING_SCOPE", "google")
+    taming.tame_process()
+    assert "GOOGLE_SDK_PYTHON_LOGGING_SCOPE" not in os.environ
+    assert not logging.raiseExceptions
+    logs.configure(Common(), lambda: NOW)
+
+    def dies() -> None:
+        raise ValueError("jane@client.example")
+
+    thread = threading.Thread(target=dies)
+    thread.start()
+    thread.join()
+    [said] = lines()
+    assert (said["event"], said["error"]) == ("an error that ended nothing", "ValueError")
+    sys.unraisablehook(cast("Any", SimpleNamespace(exc_value=OSError("jane@client.example"))))
+    [said] = lines()
+    assert (said["error"], "client" in json.dumps(said)) == ("OSError", False)
