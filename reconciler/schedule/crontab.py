@@ -104,7 +104,7 @@ def parse(text: str, name: str = NAME) -> Crontab:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            if setting := _SETTING.fullmatch(line):
+            if setting := _SETTING.fullmatch(_ended(line)):
                 settings[setting[1]] = _setting(setting[1], setting[2])
             else:
                 entries += _entries(number, line, settings)
@@ -113,6 +113,13 @@ def parse(text: str, name: str = NAME) -> Crontab:
     if text and not text.endswith("\n"):
         problems.append(Problem(inert(name, 60), "its last line has no line end, so cron does not read it"))
     return Crontab(tuple(entries), tuple(problems[:_PROBLEM_LIMIT]))
+
+
+def _ended(line: str) -> str:
+    """Return a line. Raises ValueError for one whose last word a shell would take the line's end for a part of."""
+    if "\r" in line:
+        raise ValueError("ends as lines do on Windows: write it without the carriage return")
+    return line
 
 
 def _setting(name: str, value: str) -> str:

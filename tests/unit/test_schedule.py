@@ -105,6 +105,8 @@ def test_names_of_cron_stand_for_their_times_and_a_reboot_has_none() -> None:
         ("CRON_TZ=../../etc/passwd", "no time zone"),
         ("*/5 * * * * reconcile report --since %Y", "write \\%"),
         ("*/5 * * * * reconcile run 'acme", "never closed"),
+        ("*/5 * * * * reconcile run acme --quiet\r", "carriage return"),
+        ("CRON_TZ=UTC\r", "carriage return"),
     ],
 )
 def test_a_line_that_cron_refuses_or_reads_otherwise_is_named(line: str, says: str) -> None:
