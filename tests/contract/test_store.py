@@ -884,6 +884,7 @@ def test_a_file_has_one_lock_by_whatever_name_it_is_opened(tmp_path: Path) -> No
     other = open_state(f"sqlite:///{tmp_path}/jobs/link.db", "acme").engine
     with run_lock(mine, "crm"), pytest.raises(LockedError), run_lock(other, "crm"):
         pass
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.lock")} == {0o600}
     mine.dispose()
     other.dispose()
 

@@ -245,7 +245,9 @@ def test_what_failed_is_noted_and_what_died_is_not(tmp_path: Path) -> None:
         for how in codes:
             with pytest.raises(how):
                 once(call, setup.state, Slot(how.__name__, NOW), fail(how))
-        assert once(call, setup.state, Slot("UsageError", NOW), lambda: 5) == 5
+        assert ("UsageError", NOW, 2) in served(world)
+        assert once(call, setup.state, Slot("UsageError", NOW), lambda: 1) == 1
+        assert once(call, setup.state, Slot("UsageError", NOW), lambda: 5) == 5, "nothing was served yet"
         assert once(call, setup.state, Slot("UsageError", NOW), lambda: 1) == 0
     assert sorted(served(world), key=str) == [
         ("KeyboardInterrupt", NOW, None),

@@ -100,6 +100,9 @@ def test_it_reads_well_and_is_quiet_while_nothing_is_late(tmp_path: Path, capsys
     assert "last   Sun 22 Nov 2026 17:25 UTC: not done yet\n" in said
     assert "missed 3 slots, the first Sun 22 Nov 2026 17:05 UTC; looked at since Sun 22 Nov 2026 17:00 UTC\n" in said
     assert "ok       jitter  each run starts" in said
+    world.now = NOW + timedelta(days=1)
+    assert entry.call(("schedule", "--quiet"), call) == 0
+    assert ", 1 late, " in capsys.readouterr().out, "the report of noon"
 
 
 def test_nothing_is_made_by_looking(tmp_path: Path, asked: Callable[..., Any]) -> None:
