@@ -501,6 +501,24 @@ def test_a_start_is_made_up_for_until_the_next_slot() -> None:
     assert [timing.starting(gap) for gap in (timedelta(seconds=1), minutes, days, None)] == [10, 300, 604_800, 604_800]
 
 
+def test_a_run_has_its_deadline_its_jitter_and_two_minutes_and_what_has_none_an_hour(make: Make) -> None:
+    job = ICS + '[run]\ndeadline = "4m"\njitter = "90s"\n'
+    _, made, _ = make(job, RUN + "0 4 * * * reconcile status acme\n")
+    ends = {
+        each["metadata"]["name"]: each["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"]
+        for each in made
+        if each["kind"] == "CronJob"
+    }
+    assert ends == {"acme-run": 240 + 90 + 120, "acme-status": 3600 + 120}
+
+
+def test_a_check_reaches_all_that_the_others_reach(make: Make) -> None:
+    mail = '[report]\nmail = { to = ["ops@acme.example"], from = "r@acme.example", smtp = "env:SMTP" }\n'
+    _, made, _ = make(ICS + mail, "0 4 * * * reconcile check acme\n")
+    found = {name for name, _ in policies(made)} - {"default-deny", "to-names"}
+    assert found == {f"acme-check-to-{what}" for what in ("databases", "calendars", "mail")}
+
+
 def test_what_is_reserved_is_more_than_was_ever_measured() -> None:
     text = (ROOT / "benchmarks/RESULTS.md").read_text()
     measured = re.findall(
