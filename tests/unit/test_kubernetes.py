@@ -472,6 +472,7 @@ def test_any_word_becomes_a_name_that_a_cluster_takes_and_two_stay_two(one: str,
 
 def test_a_name_that_a_cluster_takes_stays_as_it_is() -> None:
     assert [names.label(word) for word in ("acme", "acme-north-2")] == ["acme", "acme-north-2"]
+    assert [names.key(word)[:2] for word in (".env", "..data", "..")] == [".e", "da", "-8"], "two dots are refused"
     assert [names.label(word)[:-6] for word in ("Acme", "a.b", "2nd", "Ünï")] == ["acme-", "a-b-", "nd-", "n-"]
 
 
