@@ -225,6 +225,16 @@ def test_who_names_a_calendar_or_asks_for_all_of_them_gets_what_they_are_now(
     assert len(office.dry(**options).deltas) == 5
 
 
+def test_what_was_read_by_a_clock_that_was_ahead_is_asked_for_again_and_not_when_ours_has_caught_up(
+    office: World,
+) -> None:
+    office.now += HOUR
+    pulled(office)
+    office.now -= HOUR
+    office.write(ANN, *(event(f"ann{number}", NOW + (50 + number) * HOUR) for number in range(5)))
+    assert len(office.dry().deltas) == 5
+
+
 def test_what_was_read_by_other_terms_is_read_anew(office: World) -> None:
     pulled(office)
     office.write(ANN, *(event(f"ann{number}", NOW + (50 + number) * HOUR) for number in range(5)))
