@@ -73,7 +73,9 @@ def _as_json(named: Named, done: Pruned, *, dry_run: bool) -> dict[str, Any]:
 
 
 def _lines(named: Named, done: Pruned, *, dry_run: bool) -> Iterator[str]:
-    kept = named.job.retention
+    from reconciler.store.pruning import ages
+
+    kept = ages(named.job.retention)
     says = "would be dropped" if dry_run else "dropped"
     found = {what: count for what, count in done.counts.items() if count}
     if not found:
@@ -81,7 +83,7 @@ def _lines(named: Named, done: Pruned, *, dry_run: bool) -> Iterator[str]:
     else:
         yield f"{named.job.name}: {says}"
     for what, count in found.items():
-        age = getattr(kept, what, None)
+        age = kept.get(what)
         older = f", older than {lasting(age)}" if age else ""
         yield f"  {count:>11,}  {WHAT[what]}{older}"
     if done.room:

@@ -97,6 +97,12 @@ class _Step:
         return self.key.table
 
 
+def ages(retention: Retention) -> dict[str, timedelta]:
+    """Return how old each kind is when it goes: what the job file says, and never less than others rely on."""
+    kept = {name: max(getattr(retention, name), LEAST) for name in ("journal", "runs", "findings", "deliveries")}
+    return {**kept, "images": max(retention.images, REVERTIBLE)}
+
+
 def count(state: State, retention: Retention, now: datetime) -> Pruned:
     """Count what is old, in one view of the state; nothing is written."""
     with state.reading() as connection:
@@ -143,9 +149,7 @@ def _done(state: State, step: _Step) -> int:
 
 def _steps(connection: Connection, state: State, retention: Retention, now: datetime) -> list[_Step]:
     """Return what is old, those first on which others wait."""
-    kept = {name: max(getattr(retention, name), LEAST) for name in ("journal", "runs", "findings", "deliveries")}
-    kept["images"] = max(retention.images, REVERTIBLE)
-    before = {name: codec.epoch(now - age) for name, age in kept.items()}
+    before = {name: codec.epoch(now - age) for name, age in ages(retention).items()}
     standing = and_(approvals.c.job == state.job, approvals.c.expires_at > codec.epoch(now))
     return [
         _Step("images", journal.c.id, journal.c.at, _old_images(state, before), {"before": None, "after": None}),

@@ -125,6 +125,13 @@ def test_nothing_that_flapping_or_a_revert_looks_at_goes_whatever_the_job_file_s
         assert [entry.before for entry in written_by(connection, acme, "R3")] == [{"title": CANARY}]
 
 
+def test_what_is_said_of_its_age_is_what_it_goes_by() -> None:
+    floor = dict.fromkeys(("journal", "runs", "findings", "deliveries"), 8 * DAY)
+    short = DEFAULT.model_copy(update=dict.fromkeys((*floor, "images"), timedelta(hours=1)))
+    assert pruning.ages(short) == {**floor, "images": DAY}
+    assert pruning.ages(DEFAULT) == {name: getattr(DEFAULT, name) for name in (*floor, "images")}
+
+
 def test_the_last_run_of_each_kind_stays_so_that_its_age_is_known(acme: State) -> None:
     put(acme, runs, ran(1, 800), ran(2, 700), ran(3, 600, 4), ran(4, 500, 4))
     put(acme, runs, ran(5, 450, None), ran(6, 1, 75))
