@@ -19,7 +19,18 @@ from reconciler.cli import entry
 from reconciler.cli.world import World as Start
 from reconciler.model import Acceptance
 from reconciler.store import accepted, compare, deliveries, erasing
-from reconciler.store.schema import approvals, calendars, findings, holds, jobs, journal, metadata, runs, suppressed
+from reconciler.store.schema import (
+    approvals,
+    calendars,
+    findings,
+    holds,
+    jobs,
+    journal,
+    metadata,
+    runs,
+    series,
+    suppressed,
+)
 from tests.e2e import google_world, microsoft_world
 from tests.e2e.world import NOW, World, event, kinds, planned
 
@@ -312,8 +323,13 @@ def test_an_agent_whom_the_job_names_stays_and_one_who_left_it_goes_with_their_c
     world.agents = ("ann@acme.example",)
     world.now += LATER
     world.run()
+    with world.setup(dry_run=True) as setup, setup.state.begin() as connection:
+        his = connection.execute(select(calendars.c.id, calendars.c.job).where(calendars.c.agent.like("bob%"))).one()
+        rule = {"calendar": his.id, "job": his.job, "id": "weekly", "rule": "RRULE of Bob's week"}
+        connection.execute(insert(series).values(rule))
     assert told(world, "state", "forget", "bob@acme.example", "--quiet") == 0
     found = bytes_of(world)
+    assert b"Bob's week" not in found
     assert b"bob@acme.example" not in found
     assert b"Bob's own" not in found
     world.now += LATER
