@@ -37,7 +37,8 @@ def test_a_slot_has_its_grace_and_is_late_then() -> None:
     done = {at(-5)}
     assert not stands(done, first=at(-5)).is_late
     assert not stands(done, first=at(-5), now=at(0) + GRACE).is_late
-    assert stands(done, first=at(-5), now=at(0) + GRACE + timedelta(seconds=1)).is_late
+    found = stands(done, first=at(-5), now=at(0) + GRACE + timedelta(seconds=1))
+    assert (found.is_late, found.missed) == (True, 0), "it is missed when the next one comes"
 
 
 def test_slots_that_passed_undone_are_counted_since_the_first() -> None:
