@@ -42,6 +42,7 @@ LONGEST: Final = 32.0
 TOO_LONG: Final = 600.0
 """Seconds that nobody waits for, however patient: a provider that asks for more is asked in the next run."""
 TIDY_EVERY: Final = 1024
+TIME_IS_UP: Final = "the run's time is up"
 CRMS: Final = {"sql": "CRM"}
 """What people are told of budgets that no provider gave its name."""
 
@@ -117,8 +118,8 @@ class Quota:
         """Send one request, again where that makes sense, and return its answer.
 
         `attempt` sends once and raises what `sources.answers` names. `patience` says how many seconds are left.
-        Raises PostponedError when the request has to wait longer than that, or for another day; a write whose outcome
-        is unknown is never sent again.
+        Raises PostponedError when the request has to wait longer than that, or for another day, and when the time ran
+        out during a read's first attempt, which is nobody's fault. A write of unknown outcome is never sent again.
         """
         number = 0
         while True:
@@ -131,7 +132,10 @@ class Quota:
                 self._note(error, agent, scope, pause=pause, probe=probe)
                 if number == ATTEMPTS or (scope is Scope.WRITE and not isinstance(error, ThrottledError)):
                     raise
-                self._rest(error, pause, patience())
+                left = patience()
+                if number == 1 and left <= 0 and scope is not Scope.WRITE:
+                    raise PostponedError(TIME_IS_UP) from error
+                self._rest(error, pause, left)
             except BaseException as error:
                 self._settle(scope, probe=probe, answered=isinstance(error, ProviderError))
                 raise
@@ -164,7 +168,7 @@ class Quota:
                     self._draw(step)
                 case Hold():
                     self._wait(step, left)
-        raise PostponedError("the run's time is up")
+        raise PostponedError(TIME_IS_UP)
 
     def _step(self, agent: str, scope: Scope, now: float) -> Hold | Purse | None:
         """Say what an attempt must wait for, or which purse has to be filled first; None: it fits."""

@@ -103,7 +103,10 @@ class RejectedError(ProviderError):
 
 
 class PostponedError(Exception):
-    """The request was not sent: a budget is used up, a circuit is open, or the deadline is near. Says why, a clause."""
+    """The request is left for a later run: a budget is used up, a circuit is open, or the time is up.
+
+    Says why, a clause. A write that is left was not carried out.
+    """
 
 
 def kind_of(error: Exception) -> str:

@@ -530,6 +530,34 @@ def test_a_failure_without_time_left_to_try_again_is_that_failure(clock: Clock, 
     assert clock.slept == []
 
 
+def slow(clock: Clock, seconds: float) -> Callable[[], int]:
+    """Return a request that nobody answers for so long."""
+
+    def attempt() -> int:
+        clock.now += seconds
+        raise TransientError("did not answer whole in time")
+
+    return attempt
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.TOKEN])
+def test_a_read_that_the_end_of_the_time_cut_short_is_left_for_later_and_blames_nobody(
+    clock: Clock, scope: Scope
+) -> None:
+    with pytest.raises(PostponedError, match="the run's time is up"):
+        quota(clock).call(slow(clock, 5), agent=ANN, scope=scope, patience=clock.until(NOW + 5))
+
+
+def test_a_write_that_the_end_of_the_time_cut_short_has_an_unknown_outcome(clock: Clock) -> None:
+    with pytest.raises(TransientError):
+        quota(clock).call(slow(clock, 5), agent=ANN, scope=Scope.WRITE, patience=clock.until(NOW + 5))
+
+
+def test_a_read_that_failed_with_time_to_spare_and_again_at_its_end_is_that_failure(clock: Clock) -> None:
+    with pytest.raises(TransientError):
+        quota(clock).call(slow(clock, 5), agent=ANN, patience=clock.until(NOW + 8))
+
+
 def test_nothing_is_sent_when_the_time_is_up(clock: Clock, wire: Wire) -> None:
     with pytest.raises(PostponedError, match="the run's time is up"):
         quota(clock).call(wire, agent=ANN, patience=lambda: 0.0)
