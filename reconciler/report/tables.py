@@ -153,21 +153,21 @@ def write_xlsx(report: Report, path: Path, most: int = EXCEL) -> None:
         )
         formats = {name: book.add_format(look) for name, look in _FORMATS.items()}
         first, findings = book.add_worksheet("Summary"), book.add_worksheet("Findings")
-        shown, left_out = _fill(findings, report, formats, most)
+        shown, left_out = _fill(findings, report, _Clock(book, zone_of(report.zone)), formats, most)
         _sum_up(first, summary(report, shown, left_out), formats)
 
 
-def _fill(sheet: Worksheet, report: Report, formats: Mapping[str, Format], most: int) -> tuple[int, int]:
+def _fill(sheet: Worksheet, report: Report, clock: _Clock, formats: Mapping[str, Format], most: int) -> tuple[int, int]:
     """Fill the sheet of findings; return how many it shows, and how many did not find room."""
     for place, column in enumerate(COLUMNS):
         timed = f" ({report.zone})" if column.holds in {Holds.WHEN, Holds.STAMP} else ""
         sheet.set_column(place, place, column.width)
         sheet.write_string(0, place, f"{column.heading}{timed}", formats["heading"])
-    rows, zone, count = report.rows(), zone_of(report.zone), 0
+    rows, count = report.rows(), 0
     for frame in _frames(islice(rows, most), Sink.XLSX):
-        for values in _local(frame, zone).itertuples(index=False, name=None):
+        for values in frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None):
             count += 1
-            _line(sheet, count, values, zone, formats)
+            _line(sheet, count, values, clock, formats)
     sheet.autofilter(0, 0, max(count, 1), len(COLUMNS) - 1)
     sheet.freeze_panes(1, 0)
     sheet.set_landscape()
@@ -176,59 +176,76 @@ def _fill(sheet: Worksheet, report: Report, formats: Mapping[str, Format], most:
     return count, sum(1 for _ in rows)
 
 
-def _local(frame: pd.DataFrame, zone: ZoneInfo) -> pd.DataFrame:
-    """Return the table with stamps as Excel keeps them, by the clock on the wall, and None where there is nothing."""
-    stamps = [column.name for column in COLUMNS if column.holds is Holds.STAMP]
-    local = frame.assign(**{name: frame[name].dt.tz_convert(zone).dt.tz_localize(None) for name in stamps})
-    return local.astype(object).where(local.notna(), None)
-
-
-def _line(sheet: Worksheet, number: int, values: Sequence[Any], zone: ZoneInfo, formats: Mapping[str, Format]) -> None:
+def _line(sheet: Worksheet, number: int, values: Sequence[Any], clock: _Clock, formats: Mapping[str, Format]) -> None:
     for place, (column, value) in enumerate(zip(COLUMNS, values, strict=True)):
+        if value is None or value == "":
+            continue
         match column.holds:
             case Holds.COUNT:
                 sheet.write_number(number, place, value)
-            case Holds.STAMP if value is not None:
-                sheet.write_datetime(number, place, value, formats["instant"])
-            case Holds.WHEN:
-                _write_when(sheet, (number, place), _when(value, zone), formats)
-            case Holds.TEXT if value:
+            case Holds.STAMP | Holds.WHEN:
+                _write_when(sheet, (number, place), clock.told(value))
+            case _:
                 sheet.write_string(number, place, value, formats.get(_LOUD.get((column.name, value), "")))
 
 
-def _write_when(
-    sheet: Worksheet, at: tuple[int, int], value: datetime | date | str, formats: Mapping[str, Format]
-) -> None:
+def _write_when(sheet: Worksheet, at: tuple[int, int], when: str | tuple[float, Format]) -> None:
     """Write a time as one; where Excel has none for it, as text."""
-    match value:
-        case datetime():
-            sheet.write_datetime(*at, value, formats["instant"])
-        case date():
-            sheet.write_datetime(*at, value, formats["day"])
-        case str() if value:
-            sheet.write_string(*at, value)
+    if isinstance(when, str):
+        sheet.write_string(*at, when)
+    else:
+        sheet.write_number(*at, *when)
 
 
-def _when(value: str, zone: ZoneInfo) -> datetime | date | str:
-    """Return a canonical time by the clock of `zone`; the text itself where Excel knows no such day."""
-    try:
-        when = date.fromisoformat(value) if len(value) == _DATE else datetime.fromisoformat(value)
-    except ValueError:
-        return value
-    if not _FIRST_YEAR < when.year < _LAST_YEAR:
-        return value
-    return when.astimezone(zone).replace(tzinfo=None) if isinstance(when, datetime) else when
+class _Clock:
+    """Times as Excel keeps them, which knows no zones: by the clock on the wall.
+
+    What a cell shows names the time that the zone has then (CDT, CST): an hour of autumn comes twice.
+    """
+
+    def __init__(self, book: Workbook, zone: ZoneInfo) -> None:
+        self._book = book
+        self._zone = zone
+        self._looks: dict[str, Format] = {}
+        self.told = lru_cache(maxsize=CHUNK)(self._told)  # findings of one run, and of one hour, have the same
+
+    def _told(self, value: str | datetime) -> str | tuple[float, Format]:
+        """Return what a cell holds and how it looks, for a stamp or a canonical time; or the text as it came."""
+        try:
+            when = _read(value) if isinstance(value, str) else value
+        except ValueError:
+            return str(value)
+        if not _FIRST_YEAR < when.year < _LAST_YEAR:
+            return str(value)
+        if not isinstance(when, datetime):
+            return float(_days(when)), self._look("")
+        local = when.astimezone(self._zone)
+        seconds = local.hour * 3600 + local.minute * 60 + local.second
+        return _days(local) + seconds / _SECONDS, self._look(f' hh:mm "{local.tzname()}"')
+
+    def _look(self, hour: str) -> Format:
+        if hour not in self._looks:
+            self._looks[hour] = self._book.add_format({"num_format": f"yyyy-mm-dd{hour}", "align": "left"})
+        return self._looks[hour]
+
+
+def _days(when: date) -> int:
+    return when.toordinal() - _NOUGHT
+
+
+def _read(value: str) -> datetime | date:
+    return date.fromisoformat(value) if len(value) == _DATE else datetime.fromisoformat(value)
 
 
 _DATE: Final = len("2026-11-24")
-_FIRST_YEAR: Final = 1900  # Excel counts days from there, and the zone may move a time across the end of a year
+_NOUGHT: Final = date(1899, 12, 30).toordinal()  # from March 1900 on, Excel counts days as if from there
+_SECONDS: Final = 24 * 60 * 60
+_FIRST_YEAR: Final = 1900  # the zone may move a time across the end of a year
 _LAST_YEAR: Final = 9999
 
 
 _FORMATS: Final[Mapping[str, Mapping[str, object]]] = {
     "heading": {"bold": True, "bottom": 1, "bg_color": "#E8EAED", "text_wrap": True, "valign": "top"},
-    "instant": {"num_format": "yyyy-mm-dd hh:mm", "align": "left"},
-    "day": {"num_format": "yyyy-mm-dd", "align": "left"},
     "critical": {"bold": True, "font_color": "#B3261E"},
     "high": {"bold": True},
     "mood": {"bold": True, "font_size": 15, "text_wrap": True},

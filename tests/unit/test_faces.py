@@ -394,8 +394,16 @@ def findings_sheet(report: Report, folder: Path, most: int = tables.EXCEL) -> An
 
 
 def column(sheet: Any, name: str) -> list[Any]:
+    return [cell.value for cell in cells(sheet, name)]
+
+
+def shown_as(sheet: Any, name: str) -> list[str]:
+    return [cell.number_format for cell in cells(sheet, name)]
+
+
+def cells(sheet: Any, name: str) -> list[Any]:
     place = [each.name for each in COLUMNS].index(name) + 1
-    return [sheet.cell(row, place).value for row in range(2, sheet.max_row + 1)]
+    return [sheet.cell(row, place) for row in range(2, sheet.max_row + 1)]
 
 
 def test_times_of_a_spreadsheet_are_times_in_the_zone_that_its_heading_names(tmp_path: Path) -> None:
@@ -403,6 +411,16 @@ def test_times_of_a_spreadsheet_are_times_in_the_zone_that_its_heading_names(tmp
     assert column(sheet, "first_seen")[0] == datetime(2026, 11, 23, 3, 55)  # noqa: DTZ001 - Excel knows no zones
     assert column(sheet, "calendar_start")[0] == datetime(2026, 11, 24, 11, 0)  # noqa: DTZ001
     assert "First seen (America/Chicago)" in [cell.value for cell in sheet[1]]
+
+
+def test_the_hour_that_autumn_has_twice_says_in_its_cell_which_one_it_is(tmp_path: Path) -> None:
+    [row, *_] = sample_report().rows()
+    starts = ["2026-11-01T06:30:00Z", "2026-11-01T07:30:00Z", "2026-11-01"]
+    rows = [replace(row, calendar_start=start, first_seen=datetime.fromisoformat(starts[0])) for start in starts]
+    sheet = findings_sheet(sample_report(rows=lambda: iter(rows)), tmp_path)
+    assert column(sheet, "calendar_start")[:2] == [datetime.fromisoformat("2026-11-01T01:30:00")] * 2
+    assert shown_as(sheet, "calendar_start") == ['yyyy-mm-dd hh:mm "CDT"', 'yyyy-mm-dd hh:mm "CST"', "yyyy-mm-dd"]
+    assert shown_as(sheet, "first_seen") == ['yyyy-mm-dd hh:mm "CDT"'] * 3
 
 
 def test_days_stay_days_and_what_excel_cannot_count_stays_text(tmp_path: Path) -> None:
