@@ -7,43 +7,38 @@ from collections.abc import Generator, Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from reconciler.cli import cadence
+from reconciler.cli import cadence, scheduling
 from reconciler.cli.cadence import Demand, Schedule, spoken
 from reconciler.cli.lines import LONGEST, Line, Mark, problems
-from reconciler.cli.scheduling import part
 from reconciler.errors import ConfigError
 from reconciler.model import AgentState
 from reconciler.report.words import bounded
-from reconciler.schedule import find, machine_zone, read, reads, rhythm
+from reconciler.schedule import machine_zone, reads, rhythm
 from reconciler.schedule import slots as slots_of
 
 if TYPE_CHECKING:
     from reconciler.agents import Directory
     from reconciler.cli.world import Call
     from reconciler.config import Job
-    from reconciler.schedule import Entry
+    from reconciler.schedule import Called, Entry
 
 
 def lines(call: Call, job: Job, people: Directory) -> Iterator[Line]:
     """Say what cron would not understand of the job's crontab, and whether its schedule fits."""
     entries = yield from _entries(call, job)
-    yield from fits(call, job, people, entries)
+    yield from fits(call, job, people, scheduling.on(call, job, entries))
 
 
-def fits(call: Call, job: Job, people: Directory, entries: Iterable[Entry]) -> Iterator[Line]:
-    """Say whether what these lines start on a job fits into its budgets, and between its slots."""
-    schedule = _schedule(call, job, entries)
+def fits(call: Call, job: Job, people: Directory, lines: Iterable[tuple[Entry, Called]]) -> Iterator[Line]:
+    """Say whether what these lines of a job start fits into its budgets, and between its slots."""
+    schedule = _schedule(call, job, lines)
     yield from _waits(job, schedule)
     yield from _budgets(call, job, people, schedule)
 
 
 def _entries(call: Call, job: Job) -> Generator[Line, None, tuple[Entry, ...]]:
-    world, path = call.world, (call.world.cwd / job.path).absolute()
-    crontab = find(path, world.environ, world.cwd)
-    if crontab is None:
-        return ()
     try:
-        found = read(crontab)
+        found = scheduling.crontab(call, job)
     except ConfigError as error:
         yield from problems("crontab", error)
         return ()
@@ -51,11 +46,10 @@ def _entries(call: Call, job: Job) -> Generator[Line, None, tuple[Entry, ...]]:
     return found.entries
 
 
-def _schedule(call: Call, job: Job, entries: Iterable[Entry]) -> Schedule:
-    """Return the slots at which these lines start this job, and what it says itself."""
-    world, path = call.world, (call.world.cwd / job.path).absolute()
-    reading = [entry for entry in entries if reads(entry, path, call.commands)]
-    slots = slots_of(reading, world.clock(), machine_zone(world.environ)) if reading else None
+def _schedule(call: Call, job: Job, lines: Iterable[tuple[Entry, Called]]) -> Schedule:
+    """Return the slots at which these lines read this job's calendars, and what it says itself."""
+    reading = [entry for entry, each in lines if reads(each)]
+    slots = slots_of(reading, call.world.clock(), machine_zone(call.world.environ)) if reading else None
     return Schedule(slots=slots, freshness=job.run.freshness, deadline=job.run.deadline)
 
 
@@ -79,7 +73,7 @@ def _waits(job: Job, schedule: Schedule) -> Iterator[Line]:
     beat = rhythm(list(schedule.slots or ()))
     if not job.run.jitter or beat is None:
         return
-    waits = part(job.name, job.run.jitter)
+    waits = scheduling.part(job.name, job.run.jitter)
     says = f"each run starts {int(waits.total_seconds())} s after its slot; slots are {spoken(beat.shortest)} apart"
     if waits >= beat.shortest:
         yield Line("jitter", Mark.PROBLEM, f"{says}: the next has come by then. Write a shorter jitter in [run]")

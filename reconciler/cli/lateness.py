@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import ConfigError
-from reconciler.schedule import called, concerns, find, machine_zone, read
+from reconciler.cli import scheduling
+from reconciler.schedule import machine_zone
 from reconciler.schedule.keeping import GRACE, LOOK_BACK, Noted, kept
 
 if TYPE_CHECKING:
@@ -37,27 +36,11 @@ def late(call: Call, named: Named, connection: Connection, state: State) -> tupl
         return ()
     served = slots.noted(connection, state, call.world.clock() - max(LOOK_BACK))
     found = []
-    for command, entry in _scheduled(call, named):
-        done = {one.at for one in served if one.command == command and one.is_done}
-        found.append(_late(call, named, command, entry, Noted(done=done, first=first)))
+    for entry, asked in scheduling.lines(call, named.job):
+        if asked.is_followed:
+            done = {one.at for one in served if one.command == asked.command and one.is_done}
+            found.append(_late(call, named, asked.command, entry, Noted(done=done, first=first)))
     return tuple(one for one in found if one.late or one.missed)
-
-
-def _scheduled(call: Call, named: Named) -> Iterator[tuple[str, Entry]]:
-    """Yield the lines of the crontab that start something on this job and know their slot, by what they start."""
-    from reconciler.cli.timetable import FOLLOWED
-
-    world = call.world
-    path = (world.cwd / named.job.path).absolute()
-    crontab = find(path, world.environ, world.cwd)
-    try:
-        entries = read(crontab).entries if crontab else ()
-    except ConfigError:
-        return  # `check` and `schedule` say so
-    for entry in entries:
-        asked = called(entry.words, call.commands)
-        if asked.is_scheduled and asked.verb in FOLLOWED and concerns(entry, asked, path):
-            yield asked.command, entry
 
 
 def _late(call: Call, named: Named, command: str, entry: Entry, noted: Noted) -> Late:

@@ -14,11 +14,10 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from reconciler.cli import logs
-from reconciler.errors import ConfigError, LockedError, ReconcilerError, UsageError
+from reconciler.cli import logs, scheduling
+from reconciler.errors import LockedError, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from reconciler.cli.world import Call, Named
@@ -173,12 +172,11 @@ def _telling(connection: Connection, state: State, job: Job, now: datetime) -> C
 def _slots(call: Call, job: Job, state: State, connection: Connection) -> Iterator[Slots]:
     """Yield how the crontab's lines stand that start something on this job; those of one command stand together."""
     from reconciler.metrics.families import Slots
-    from reconciler.schedule import called, coming, concerns, following, machine_zone
+    from reconciler.schedule import coming, following, machine_zone
     from reconciler.store import slots
 
-    now, zone, path = call.world.clock(), machine_zone(call.world.environ), (call.world.cwd / job.path).absolute()
-    lines = [(entry, called(entry.words, call.commands)) for entry in _crontab(call, path)]
-    mine = [(entry, asked) for entry, asked in lines if asked.is_scheduled and concerns(entry, asked, path)]
+    now, zone = call.world.clock(), machine_zone(call.world.environ)
+    mine = [(entry, asked) for entry, asked in scheduling.lines(call, job) if asked.is_followed]
     if not mine:
         return
     since = max(now - LOOK_BACK, slots.first(connection, state) or now)  # before the first, nothing can be missed
@@ -191,16 +189,6 @@ def _slots(call: Call, job: Job, state: State, connection: Connection) -> Iterat
         passed[_plain(asked.command)] |= {(asked.command, slot) for slot in its}
     for command, some in entries.items():
         yield Slots(command=command, missed=len(passed[command] - done), coming=coming(some, now, zone))
-
-
-def _crontab(call: Call, path: Path) -> tuple[Entry, ...]:
-    from reconciler.schedule import find, read
-
-    crontab = find(path, call.world.environ, call.world.cwd)
-    try:
-        return () if crontab is None else read(crontab).entries
-    except ConfigError:
-        return ()  # `check` and `schedule` say so
 
 
 def _plain(command: str) -> str:

@@ -11,54 +11,65 @@ crontab, or none that can be read, there is no slot, and the work is done.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.cli import ending, screen
 from reconciler.errors import ConfigError, LockedError, ReconcilerError, ServedError
-from reconciler.schedule import called, coming, find, latest, machine_zone, read, reads, same
+from reconciler.schedule import Crontab, called, coming, concerns, find, latest, machine_zone, read, reads
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from reconciler.cli.world import Call, Named
+    from reconciler.config import Job
+    from reconciler.schedule import Called, Entry
     from reconciler.store.slots import Slot
     from reconciler.store.state import State
+
+
+def crontab(call: Call, job: Job) -> Crontab:
+    """Return what the crontab says that belongs to a job. Raises ConfigError where it can't be read."""
+    path = find(_path(call, job), call.world.environ, call.world.cwd)
+    return read(path) if path else Crontab(())
+
+
+def on(call: Call, job: Job, entries: Iterable[Entry]) -> list[tuple[Entry, Called]]:
+    """Return those entries that are on a job, each with what it asks."""
+    asked = ((entry, called(entry.words, call.commands)) for entry in entries)
+    return [(entry, each) for entry, each in asked if concerns(entry, each, _path(call, job))]
+
+
+def lines(call: Call, job: Job) -> list[tuple[Entry, Called]]:
+    """Return what the crontab starts on a job; nothing where there is none, or none that can be read."""
+    try:
+        return on(call, job, crontab(call, job).entries)
+    except ConfigError:
+        return []  # `check` and `schedule` say so: a schedule that can't be read stops no work
+
+
+def _path(call: Call, job: Job) -> Path:
+    return (call.world.cwd / job.path).absolute()
 
 
 def slot_of(call: Call, named: Named) -> Slot | None:
     """Return the slot that this start stands for, as the crontab has it; None where no line makes such a start."""
     from reconciler.store.slots import Slot
 
-    world = call.world
-    path, now = (world.cwd / named.job.path).absolute(), world.clock()
-    crontab = find(path, world.environ, world.cwd)
-    if crontab is None:
-        return None
-    try:
-        found = read(crontab)
-    except ConfigError:
-        return None  # `check` and `schedule` say so: a schedule that can't be read stops no work
-    asked = called(world.words, call.commands)
-    entries = same(found.entries, asked.command, path, call.commands)
-    zone = machine_zone(world.environ)
-    at = latest(entries, now, zone)
+    asked = called(call.world.words, call.commands)
+    same = [entry for entry, each in lines(call, named.job) if each.command == asked.command]
+    now, zone = call.world.clock(), machine_zone(call.world.environ)
+    at = latest(same, now, zone)
     call.event.of(slot=at)
-    return None if at is None else Slot(asked.command, at, coming(entries, now, zone))
+    return None if at is None else Slot(asked.command, at, coming(same, now, zone))
 
 
 def next_read(call: Call, named: Named) -> datetime | None:
     """Return when the crontab starts next what reads all calendars of a job; None where nobody can tell."""
-    world = call.world
-    path = (world.cwd / named.job.path).absolute()
-    crontab = find(path, world.environ, world.cwd)
-    try:
-        entries = read(crontab).entries if crontab else ()
-    except ConfigError:
-        return None
-    reading = [entry for entry in entries if reads(entry, path, call.commands)]
-    return coming(reading, world.clock(), machine_zone(world.environ))
+    reading = [entry for entry, each in lines(call, named.job) if reads(each)]
+    return coming(reading, call.world.clock(), machine_zone(call.world.environ))
 
 
 def once(call: Call, state: State, slot: Slot | None, work: Callable[[], int]) -> int:

@@ -22,12 +22,10 @@ from reconciler.schedule.keeping import GRACE, LOOK_BACK, Kept, Noted, kept
 if TYPE_CHECKING:
     from reconciler.cli.world import Call
     from reconciler.config import Job
-    from reconciler.schedule import Called, Crontab, Entry
+    from reconciler.schedule import Called, Entry
     from reconciler.store.slots import Served
 
 PROBLEM: Final = 2
-FOLLOWED: Final = frozenset({"run", "pull", "report", "state prune"})
-"""Commands that know their slot, where their line says --scheduled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +37,6 @@ class Row:
     path: Path | None
     kept: Kept
     served: Served | None = None
-
-    @property
-    def is_followed(self) -> bool:
-        """Tell whether its slots are noted."""
-        return self.called.is_scheduled and self.called.verb in FOLLOWED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +112,11 @@ def timetable(call: Call, argument: str | None) -> Timetable:
         except ConfigError as error:
             wrong += problems(f"crontab line {entry.number}", error)
             placed.append((entry, each, None))
-    jobs = {job: _known(call, job, crontab) for job in dict.fromkeys(job for *_, job in placed) if job}
+    lines: dict[Path, list[tuple[Entry, Called]]] = {}
+    for entry, each, job in placed:
+        if job:
+            lines.setdefault(job, []).append((entry, each))
+    jobs = {job: _known(call, job, own) for job, own in lines.items()}
     return Timetable(
         crontab=path.name,
         now=world.clock(),
@@ -162,7 +159,7 @@ def _row(call: Call, entry: Entry, each: Called, path: Path | None, jobs: dict[P
     now, zone = call.world.clock(), machine_zone(call.world.environ)
     row = Row(entry=entry, called=each, path=path, kept=kept(entry, now, zone, None))
     known = jobs[path] if path else None
-    if known is None or known.job is None or not row.is_followed:
+    if known is None or known.job is None or not row.called.is_followed:
         return row
     mine = {one.at: one for one in known.served if one.command == each.command}
     noted = Noted(done={at for at, one in mine.items() if one.is_done}, first=known.first)
@@ -173,7 +170,7 @@ def _row(call: Call, entry: Entry, each: Called, path: Path | None, jobs: dict[P
 # ---- each job -------------------------------------------------------------------------------------------------------
 
 
-def _known(call: Call, path: Path, crontab: Crontab) -> Known:
+def _known(call: Call, path: Path, lines: Sequence[tuple[Entry, Called]]) -> Known:
     """Return what is known of a job; what can't be read is said, and the rest is known all the same."""
     from reconciler.config import load
 
@@ -187,7 +184,7 @@ def _known(call: Call, path: Path, crontab: Crontab) -> Known:
     except ReconcilerError as error:
         said += problems("state", error)
         served, first = [], None
-    said += _fits(call, job, crontab)
+    said += _fits(call, job, lines)
     return Known(word=path.stem, job=job, served=served, first=first, lines=said)
 
 
@@ -204,10 +201,10 @@ def _noted(call: Call, job: Job, said: list[Line]) -> tuple[list[Served], dateti
             return slots.noted(connection, state, since), slots.first(connection, state)
 
 
-def _fits(call: Call, job: Job, crontab: Crontab) -> Iterator[Line]:
+def _fits(call: Call, job: Job, lines: Sequence[tuple[Entry, Called]]) -> Iterator[Line]:
     from reconciler.assembly import people_of
 
     try:
-        yield from fitting.fits(call, job, people_of(job, call.world.environ), crontab.entries)
+        yield from fitting.fits(call, job, people_of(job, call.world.environ), lines)
     except ReconcilerError as error:
         yield from problems("agents", error)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.cli import screen
 from reconciler.cli.lines import LONGEST, Line, Mark
-from reconciler.cli.timetable import FOLLOWED
 from reconciler.report.words import bounded, lasting, moment, plural, zone_of
 
 if TYPE_CHECKING:
@@ -94,8 +93,8 @@ def _how(row: Row, zone: ZoneInfo) -> str:
     """Say how the last slot was served."""
     if row.path is None:
         return "nobody can tell"
-    if not row.is_followed:
-        missing = " its line lacks --scheduled" if row.called.verb in FOLLOWED else " no slots are kept of this command"
+    if not row.called.is_followed:
+        missing = " its line lacks --scheduled" if row.called.has_slots else " no slots are kept of this command"
         return f"not noted,{missing}"
     if row.served is None:
         return _undone(row)
@@ -136,7 +135,7 @@ def _checks(lines: Iterable[Line]) -> list[dict[str, str]]:
 
 def _row(found: Timetable, row: Row) -> dict[str, Any]:
     stands, served = row.kept, row.served
-    followed = row.is_followed and row.path is not None
+    followed = row.called.is_followed and row.path is not None
     return {
         "line": row.entry.number,
         "expression": bounded(row.entry.expression, WIDE),

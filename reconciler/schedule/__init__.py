@@ -1,6 +1,6 @@
 """What a crontab schedules: its calls of the program, the jobs they are on, and their slots."""
 
-from reconciler.schedule.calls import Called, called, concerns, reads, same
+from reconciler.schedule.calls import Called, called, concerns, reads
 from reconciler.schedule.crontab import NAME, VARIABLE, Crontab, Entry, find, parse, read
 from reconciler.schedule.times import SLOT_LIMIT, Rhythm, coming, following, latest, rhythm, slots
 from reconciler.schedule.zone import machine_zone
@@ -24,6 +24,5 @@ __all__ = [
     "read",
     "reads",
     "rhythm",
-    "same",
     "slots",
 ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +27,10 @@ OWN: Final = frozenset({"approve", "revert", "explain", "resolve", "accept", "fo
 """Commands whose word is an argument of their own; of any other it is the job."""
 GROUPS: Final = frozenset({"state", "generate"})
 """Words that only the next one makes a command of."""
+FOLLOWED: Final = frozenset({"run", "pull", "report", "state prune"})
+"""Commands that know their slot."""
 SCHEDULED: Final = "--scheduled"
+DRY: Final = "--dry-run"
 LONGEST: Final = 200
 """Characters of a command that is kept as it is."""
 
@@ -40,13 +43,25 @@ _DEFAULT: Final = "run"
 class Called:
     """What one call asks: its `command` in words that are the same for the same work, and the word for its job.
 
-    `verb` is the command without arguments and options; `is_scheduled` says that a schedule makes the call.
+    `verb` is the command without arguments and options, of which `options` has the names; `is_scheduled` says that a
+    schedule makes the call.
     """
 
     verb: str
     command: str
     job: str | None = None
     is_scheduled: bool = False
+    options: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def has_slots(self) -> bool:
+        """Tell whether its slots can be noted: a dry run serves none."""
+        return self.verb in FOLLOWED and DRY not in self.options
+
+    @property
+    def is_followed(self) -> bool:
+        """Tell whether its slots are noted."""
+        return self.is_scheduled and self.has_slots
 
 
 def called(words: Sequence[str], commands: Collection[str]) -> Called:
@@ -60,7 +75,8 @@ def called(words: Sequence[str], commands: Collection[str]) -> Called:
     job = said.get("--job") or (plain[0] if plain and not is_own else None)
     parts = [*verb.split(" "), *(plain if is_own else plain[1:])]
     parts += [word for option in sorted(set(options)) if option[0] not in _SHOWN | {"--job"} for word in option if word]
-    return Called(verb, _bounded(shlex.join(parts)), job or None, is_scheduled=SCHEDULED in said)
+    command, names = _bounded(shlex.join(parts)), frozenset(said)
+    return Called(verb, command, job or None, is_scheduled=SCHEDULED in names, options=names)
 
 
 def _parted(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -91,21 +107,9 @@ def _bounded(command: str) -> str:
 # ---- which job ------------------------------------------------------------------------------------------------------
 
 
-def reads(entry: Entry, job: Path, commands: Collection[str]) -> bool:
-    """Tell whether a call reads all calendars of the job in the file `job`."""
-    call = called(entry.words, commands)
-    if call.verb not in _READING or "--only" in entry.words:
-        return False
-    return concerns(entry, call, job)
-
-
-def same(entries: Iterable[Entry], command: str, job: Path, commands: Collection[str]) -> list[Entry]:
-    """Return the entries that start `command` on the job in the file `job`."""
-    return [
-        entry
-        for entry in entries
-        if (call := called(entry.words, commands)).command == command and concerns(entry, call, job)
-    ]
+def reads(call: Called) -> bool:
+    """Tell whether a call reads all calendars of its job."""
+    return call.verb in _READING and "--only" not in call.options
 
 
 def concerns(entry: Entry, call: Called, job: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.agents import directory
-from reconciler.cli import fitting
+from reconciler.cli import fitting, scheduling
 from reconciler.cli.commands import NAMES
 from reconciler.cli.lines import Line, Mark
 from reconciler.cli.scheduling import part
@@ -24,7 +24,8 @@ WAITS = part("acme", timedelta(minutes=10))
 def said(folder: Path, section: str, crontab: str) -> list[Line]:
     job = load(Office(folder, section=section).job(), {})
     call = Call(World(environ={}, cwd=folder, clock=lambda: NOW), Common(), NAMES)
-    return list(fitting.fits(call, job, directory(job, {}), parse(crontab).entries))
+    lines = scheduling.on(call, job, parse(crontab).entries)
+    return list(fitting.fits(call, job, directory(job, {}), lines))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler import schedule
 from reconciler.cli.commands import NAMES
 from reconciler.errors import ConfigError
-from reconciler.schedule import Entry, Rhythm, called, find, parse, read, reads, rhythm, slots
+from reconciler.schedule import Entry, Rhythm, called, concerns, find, parse, read, reads, rhythm, slots
 
 ROOT = Path(__file__).resolve().parents[2]
 SINCE = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -23,6 +23,11 @@ MINUTE = timedelta(minutes=1)
 
 def words(command: str) -> list[str]:
     return [" ".join(entry.words) for entry in parse(f"*/5 * * * * {command}\n").entries]
+
+
+def read_by(entry: Entry, job: Path) -> bool:
+    call = called(entry.words, NAMES)
+    return reads(call) and concerns(entry, call, job)
 
 
 def beat(*expressions: str, zone: str = "UTC") -> Rhythm | None:
@@ -203,18 +208,18 @@ def test_a_crontab_that_can_not_be_read_is_one_problem(content: bytes | None, tm
     ],
 )
 def test_a_call_reads_the_job_that_its_words_mean(said: str, meant: bool) -> None:
-    assert reads(Entry(1, "* * * * *", tuple(said.split())), JOB, NAMES) is meant
+    assert read_by(Entry(1, "* * * * *", tuple(said.split())), JOB) is meant
 
 
 def test_a_call_without_a_job_means_the_one_of_the_environment_or_the_only_one(tmp_path: Path) -> None:
     job = tmp_path / "acme.toml"
     job.touch()
     bare = Entry(1, "* * * * *", ("run", "--quiet"))
-    assert reads(bare, job, NAMES)
+    assert read_by(bare, job)
     (tmp_path / "beta.toml").touch()
-    assert not reads(bare, job, NAMES)
-    assert reads(Entry(1, "* * * * *", ("--quiet",), job="acme"), job, NAMES)
-    assert not reads(Entry(1, "* * * * *", ("run", "beta"), job="acme"), job, NAMES)
+    assert not read_by(bare, job)
+    assert read_by(Entry(1, "* * * * *", ("--quiet",), job="acme"), job)
+    assert not read_by(Entry(1, "* * * * *", ("run", "beta"), job="acme"), job)
 
 
 # ---- slots ----------------------------------------------------------------------------------------------------------

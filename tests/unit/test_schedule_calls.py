@@ -46,6 +46,21 @@ def test_only_what_says_so_is_scheduled() -> None:
     assert not of("run acme").is_scheduled
 
 
+@pytest.mark.parametrize(
+    ("words", "is_followed"),
+    [
+        ("run acme --scheduled", True),
+        ("state prune acme --scheduled", True),
+        ("run acme", False),
+        ("status acme --scheduled", False),
+        ("run acme --dry-run --scheduled", False),
+        (f"run acme --only {'a' * 300} --scheduled --dry-run", False),
+    ],
+)
+def test_slots_are_noted_of_what_serves_any_and_a_dry_run_serves_none(words: str, *, is_followed: bool) -> None:
+    assert of(words).is_followed is is_followed
+
+
 def test_commands_that_differ_are_others() -> None:
     said = ["run", "run --full", "run --only a", "run --only b", "report --html a", "report --csv a", "report a b"]
     assert len({of(words).command for words in said}) == len(said)
