@@ -26,6 +26,9 @@ PENDING: Final = "pending"
 BASELINE: Final = "baseline"
 """The first read of its calendar met it: nobody watched when it changed."""
 
+COPY: Final = "copy"
+"""It is one of several records of one appointment, another one of which has the event."""
+
 LONGEST: Final = 40
 """Characters of a writer's name that a clue keeps."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def shifted(group: Shifted, context: Context) -> Finding:
         start=starts[0] if starts else None,
         sides=sides.together(sides.sides(pair.seen, pair.record, context.compare) for pair in group.pairs),
         has=clues.has(first.seen, first.record),
-        changed=min((record.updated for record in records if record.updated), default=None),  # that is how it began
+        changed=min((at for pair in group.pairs if (at := _apart_since(pair))), default=None),  # that is how it began
         clues=(
             f"shift:{int(group.off.total_seconds())}",
             f"records:{len(ids)}",
@@ -52,6 +53,14 @@ def shifted(group: Shifted, context: Context) -> Finding:
 
 def _start(pair: Pair) -> str:
     return str(pair.seen.fields.get("start", "")) if pair.seen else ""
+
+
+def _apart_since(pair: Pair) -> datetime | None:
+    """Return since when both sides of a pair say what they say, where both tell: no later than that they differ."""
+    seen, record = pair.seen, pair.record
+    if seen is None or record is None or seen.modified is None or record.updated is None:
+        return None
+    return max(seen.modified, record.updated)
 
 
 def _common(numbers: set[int | None]) -> int | None:
@@ -73,6 +82,27 @@ def _hours(off: timedelta) -> str:
 def _some(ids: list[str]) -> str:
     more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
     return "CRM " + ", ".join(ids[:SHOWN]) + more
+
+
+def doubled(found: Sequence[Finding], copies: Sequence[tuple[Record, ...]], ours: str | None = None) -> list[Finding]:
+    """Return what was found, and a finding for each group of records that seem to stand for one appointment.
+
+    A record that no calendar has, while another one of its group has an event, is a copy: its finding says so, and who
+    wrote the group when. `ours` is how the CRM calls us as a record's writer.
+    """
+    alone = {one.crm_id for one in found if one.kind is Kind.MISSING_IN_CALENDAR}
+    doubles = [(group, duplicated(group, ours)) for group in copies]
+    of = {record.id: one for group, one in doubles if {each.id for each in group} - alone for record in group}
+    return [*(_as_copy(one, of) for one in found), *(one for _, one in doubles)]
+
+
+def _as_copy(finding: Finding, doubles: Mapping[str, Finding]) -> Finding:
+    double = doubles.get(finding.crm_id or "")
+    if finding.kind is not Kind.MISSING_IN_CALENDAR or double is None:
+        return finding
+    kept = (clue for clue in finding.clues if not clue.startswith("origin:"))
+    wrote = (clue for clue in double.clues if clue.startswith("origin:"))
+    return replace(finding, changed=double.changed, clues=(clues.COPY, *wrote, *kept))
 
 
 def duplicated(group: tuple[Record, ...], ours: str | None = None) -> Finding:

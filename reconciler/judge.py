@@ -310,7 +310,7 @@ def _groups(connection: Connection, state: State, world: World, found: Judgement
     now = codec.epoch(world.context.now)
     crowded = compare.crowded_records(connection, state, now, int(patterns.SAME_TIME.total_seconds()))
     ours = [record for record in crowded if record.fields.get("agent") in world.people]
-    found.findings += [groups.duplicated(group, world.context.origin) for group in patterns.duplicates(ours)]
+    found.findings = groups.doubled(found.findings, patterns.duplicates(ours), world.context.origin)
     for busy in _busy(connection, state, world, now):
         places = {id(one.seen): one.calendar for one in busy}
         clashes = patterns.double_bookings((_owner(world, one.calendar), one.seen) for one in busy)

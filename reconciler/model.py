@@ -634,8 +634,8 @@ class Finding:
 
     `has` is what each side held then, of what is compared; a side that held nothing is not in it. `changed` is when the
     side that moved last did so, where it says so. `clues` are short words by which findings of one cause know each
-    other: `origin:zapier`, `scheduler:calendly`, `shift:-21600`, `pending`. `calendar` stands for the event's calendar
-    in the state.
+    other: `origin:zapier`, `scheduler:calendly`, `shift:-21600`, `copy`, `pending`. `calendar` stands for the event's
+    calendar in the state.
     """
 
     key: str

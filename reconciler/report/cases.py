@@ -205,11 +205,14 @@ def _shifts(groups: Groups, _: Terms) -> Decided:
 
 
 def _doubled(groups: Groups, terms: Terms) -> Decided:
-    every = sum(group.count for group in groups.values())
-    for sign, group in groups.items():
+    """Only what is recorded twice tells of it; copies that are missing in the calendar are part of it."""
+    plain = {sign: group for sign, group in groups.items() if not sign.faint}
+    every = sum(group.count for group in plain.values())
+    for sign, group in plain.items():
         span = rise(group.times, terms.usual[sign.family]) or _mass(group, every)
         if span is not None:
             yield sign, Case(sign, span)
+            yield replace(sign, faint=True), Case(sign, span)
 
 
 def _fields(groups: Groups, terms: Terms) -> Decided:

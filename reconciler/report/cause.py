@@ -82,11 +82,9 @@ class Told:
 def cause_of(share: Share, terms: Terms, look: Look) -> Cause:
     """Return a cause as it is read."""
     one = Told(share, terms, look)
-    sign, span = share.case.sign, share.case.told
+    sign = share.case.sign
     words = _SAYS[sign.family](one)
-    since = span.start if span and span.is_clear else share.sighted
-    if sign.family is Family.REFUSED and terms.refused:
-        since = terms.refused.since
+    since = _since(one)
     return Cause(
         key=key_of(sign),
         title=words.title,
@@ -99,6 +97,18 @@ def cause_of(share: Share, terms: Terms, look: Look) -> Cause:
         is_new=_is_new(share, terms),
         following=words.following,
     )
+
+
+def _since(one: Told) -> datetime | None:
+    """Return since when it is the case, or at least known."""
+    share, span, refused = one.share, one.share.case.told, one.terms.refused
+    if share.case.sign.family is Family.REFUSED and refused:
+        return refused.since
+    if span and span.is_clear:
+        return span.start
+    if share.case.sign.family is Family.SHIFT and share.first and share.sighted:
+        return min(share.first, share.sighted)  # both sides say since when they differ, or it was seen before
+    return share.sighted
 
 
 def key_of(sign: Sign) -> str:
@@ -132,6 +142,8 @@ def _since_said(one: Told, since: datetime | None) -> str:
     span = one.share.case.told
     if since is None:
         return ""
+    if one.share.case.sign.family is Family.SHIFT and since != one.share.sighted:
+        return f"since at least {one.at(since)}"
     if span is None or not span.is_clear:
         return f"known since {one.at(since)}"
     if span.is_over and span.end > span.start:
@@ -194,7 +206,12 @@ def _unusual(one: Told) -> Iterator[str]:
         return
     turned = one.terms.usual[family].turned
     since = f"; since {day(turned)} there are more" if turned else ""
-    yield f"Before that, {daily:.1f} findings of this kind a day were usual{since}."
+    usual = f"{daily:.1f} findings of this kind a day were" if daily >= _FEWEST else "none of this kind was"
+    yield f"Before that, {usual} usual{since}."
+
+
+_FEWEST: Final = 0.05
+"""Findings a day; fewer would read as 0.0."""
 
 
 def _shift(one: Told) -> Words:
@@ -235,7 +252,8 @@ def _doubled(one: Told) -> Words:
     title = f"Bookings are in the CRM twice{_by(one.name)}"
     span = one.share.case.span
     short = span is not None and span.is_clear and span.end - span.start <= timedelta(days=1)
-    burst = f"Written within {lasting(span.end - span.start)}: that is what a replay looks like." if span else ""
+    within = lasting(span.end - span.start).removeprefix("under ") if span else ""
+    burst = f"Written within {within}: that is what a replay looks like."
     return Words(title, (burst if short else "", *_unusual(one)), one.example)
 
 

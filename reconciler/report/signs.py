@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from reconciler import patterns, text
-from reconciler.clues import BASELINE
+from reconciler.clues import BASELINE, COPY
 from reconciler.model import Kind, Outcome, Remedy, Side, Tier
 
 if TYPE_CHECKING:
@@ -97,6 +97,12 @@ def _doubled(tracked: Tracked) -> Iterator[Sign]:
     yield Sign(Family.DOUBLED, origins(tracked.finding))
 
 
+def _copied(tracked: Tracked) -> Iterator[Sign]:
+    """Tell of a record that is missing in the calendar because it is one too many."""
+    if COPY in tracked.finding.clues:
+        yield Sign(Family.DOUBLED, origins(tracked.finding), faint=True)
+
+
 def _vanished(tracked: Tracked) -> Iterator[Sign]:
     yield Sign(Family.VANISHED, (tracked.first_seen.isoformat(),))
 
@@ -172,6 +178,7 @@ _TELLS: Final[Mapping[Kind, Callable[[Tracked], Iterator[Sign]]]] = {
     Kind.COVERAGE_GAP: _gap,
     Kind.TZ_SHIFT: _shifted,
     Kind.DUPLICATE_IN_CRM: _doubled,
+    Kind.MISSING_IN_CALENDAR: _copied,
     Kind.REMOVED_BY_HAND: _vanished,
     Kind.AMBIGUOUS: _suggested,
     Kind.CANCEL_NOT_PROPAGATED: _gone,

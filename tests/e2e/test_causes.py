@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -67,3 +67,39 @@ def test_records_that_are_all_six_hours_early_are_one_cause(world: World) -> Non
     [cause] = reported(world).causes
     assert cause.title == "Records of 2 agents are 6 h early in the CRM"
     assert "8 records stand behind it." in cause.evidence
+    [first, *_] = sorted(modified(f"{agent}-{number}") for agent in AGENTS[:2] for number in range(4))
+    assert cause.since == first  # what each side says was written there last by then
+    assert cause.since_said.startswith("since at least Sun 1 Nov 2026 00:00")
+
+
+def modified(uid: str) -> datetime:
+    return datetime(2026, 11, 1, 0, 0, sum(uid.encode()) % 60, tzinfo=UTC)  # as `event` has it
+
+
+def test_what_an_integration_wrote_twice_is_one_cause_copies_and_all(world: World) -> None:
+    world.run()
+    world.now += timedelta(hours=1)
+    for agent in AGENTS:
+        for number in range(4):
+            world.insert(f"copy-{agent}-{number}", starts(number), agent_email=agent)
+    world.insert("typed in", starts(9))
+    world.run()
+    world.now += timedelta(hours=1)
+    world.run()  # by now it is no moment old any more
+    report = reported(world)
+    [cause] = report.causes
+    assert cause.title == "Bookings are in the CRM twice"
+    assert cause.evidence[0] == "40 findings of 5 agents: 20 recorded twice, 20 missing in the calendar."
+    assert cause.count == 40
+
+
+def test_what_is_recorded_twice_and_in_no_calendar_is_missing_there(world: World) -> None:
+    """Two records without an event: one of them is a copy, and the appointment itself is missing."""
+    world.run()
+    for agent in AGENTS:
+        for key in (f"{copy}-{agent}-{number}" for copy in "ab" for number in range(4)):
+            world.insert(key, starts(int(key[-1])) + timedelta(hours=3), agent_email=agent)
+    world.now += timedelta(hours=1)
+    world.run()
+    [cause] = reported(world).causes
+    assert cause.evidence[0] == "20 findings of 5 agents: recorded twice."

@@ -23,6 +23,7 @@ from reconciler.report.causes import TOLD, Causes, found
 from reconciler.report.look import Look
 from reconciler.report.recorded import Recorded, Stream, Taken, Tracked, Watched
 from reconciler.report.report import Cause
+from reconciler.report.words import moment, zone_of
 from tests.traces import UNTIL, Trace, past_run
 
 LOOK = Look(job="acme", zone="America/Chicago")
@@ -113,6 +114,26 @@ def test_a_replay_is_one_cause(seed: int) -> None:
     assert near(trace, "replay", causes["doubled"].since, Kind.DUPLICATE_IN_CRM)
     assert members(trace.recorded())["doubled"] == trace.of_fault["replay"]
     assert "Written within 11 minutes: that is what a replay looks like." in causes["doubled"].evidence
+
+
+def test_copies_that_no_calendar_has_are_part_of_it_and_tell_of_nothing_alone() -> None:
+    copies, trace = Trace(1), Trace(1)
+    for one in (copies, trace):
+        for number in range(8):
+            clues = ("copy", "origin:webform", "origin:zapier")
+            one.find(Kind.MISSING_IN_CALENDAR, one.people[number], UNTIL - 20 * HOUR, clues=clues)
+    trace.replays(UNTIL - 20 * HOUR)
+    assert told(copies) == {}
+    assert told(trace)["doubled"].count == 68
+
+
+def test_what_is_written_within_seconds_and_was_never_met_before_reads_like_that() -> None:
+    trace = Trace(1)
+    for number in range(8):
+        trace.find(Kind.DUPLICATE_IN_CRM, trace.people[number], UNTIL - 20 * HOUR, clues=("origin:zapier",))
+    evidence = told(trace)["doubled"].evidence
+    assert "Written within a minute: that is what a replay looks like." in evidence
+    assert "Before that, none of this kind was usual." in evidence
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -253,6 +274,15 @@ def test_one_agents_shift_is_a_cause_with_the_zone_that_explains_it() -> None:
 )
 def test_a_shift_is_explained_where_a_zone_explains_it(seconds: int, said: str) -> None:
     assert said in told(shifted(seconds))["shift"].evidence
+
+
+def test_a_shift_began_no_later_than_both_sides_were_written_and_than_it_was_seen() -> None:
+    trace = shifted(-21600, -21600)
+    assert told(trace)["shift"].since_said == f"since at least {moment(UNTIL - HOUR, zone_of(LOOK.zone))}"
+    unknown = [replace(one, finding=replace(one.finding, changed=None)) for one in trace.tracked]
+    assert told(trace, findings=unknown)["shift"].since_said.startswith("known since ")
+    ahead = [replace(one, finding=replace(one.finding, changed=UNTIL + HOUR)) for one in trace.tracked]
+    assert told(trace, findings=ahead)["shift"].since_said.startswith("known since ")
 
 
 def test_two_shifts_are_two_causes() -> None:

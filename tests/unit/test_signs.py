@@ -53,6 +53,8 @@ def write(outcome: Outcome, why: str = "") -> Taken:
         (Kind.TZ_SHIFT, {"clues": ("shift:-21600",)}, [(Family.SHIFT, ("-21600",))]),
         (Kind.TZ_SHIFT, {}, []),
         (Kind.DUPLICATE_IN_CRM, {"clues": ("origin:zapier",)}, [(Family.DOUBLED, ("zapier",))]),
+        (Kind.MISSING_IN_CALENDAR, {"clues": ("copy", "origin:zapier")}, [(Family.DOUBLED, ("zapier",))]),
+        (Kind.MISSING_IN_CALENDAR, {"clues": ("origin:zapier",)}, []),
         (Kind.REMOVED_BY_HAND, {}, [(Family.VANISHED, (SEEN.isoformat(),))]),
         (Kind.AMBIGUOUS, {"tier": Tier.NATURAL}, [(Family.CHURN, ("google", "ann@acme.example", "primary"))]),
         (Kind.AMBIGUOUS, {"tier": Tier.UID}, []),
