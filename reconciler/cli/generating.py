@@ -23,7 +23,7 @@ from reconciler.report.words import bounded, plural
 
 if TYPE_CHECKING:
     from reconciler.cli.world import Call as Called
-    from reconciler.schedule import Entry
+    from reconciler.schedule import Crontab, Entry
 
 BASE: Final = "base"
 SHARDED: Final = "sharded"
@@ -70,23 +70,33 @@ def kubernetes(call: Called, asked: Asked) -> int:
     """Write manifests for what the crontab starts. Raises ConfigError with all that can't be had in a cluster."""
     if asked.shards is not None and not 1 < asked.shards <= MOST_SHARDS:
         raise UsageError(f"--shards takes a number from 2 to {MOST_SHARDS}; one part needs no shards")
-    made = _made(_told(call, asked), asked, dict(call.world.environ))
+    crontab = _crontab(call)
+    found = schedule.read(crontab)
+    made = _made(_told(call, asked, crontab, found), asked, dict(call.world.environ))
+    left_out = [f"{crontab.name} line {number}: {_AT_BOOT}" for number in found.at_boot]
     if asked.output is not None:
-        count = _write(made, call.world.cwd / asked.output)
-        _say(call, [f"{plural(count, 'file')} written to {asked.output}", *made.notes])
+        count, gone = _write(made, call.world.cwd / asked.output)
+        _say(call, [f"{plural(count, 'file')} written to {asked.output}", *_removed(gone), *left_out, *made.notes])
         return 0
     documents = _laid_over(made)
     if call.common.format is Format.JSON:
         screen.write_json({"apiVersion": "v1", "kind": "List", "items": documents})
     else:
         screen.write(dumped(documents))
-    _say(call, [*made.notes, *_wanted(made)])
+    _say(call, [*left_out, *made.notes, *_wanted(made)])
     return 0
 
 
 def _say(call: Called, sentences: Iterable[str]) -> None:
     if not call.common.quiet:
         screen.say("\n".join(bounded(sentence, 300) for sentence in sentences))
+
+
+def _removed(gone: Sequence[str]) -> Iterator[str]:
+    """Say what an earlier call had written and this one did not."""
+    if gone:
+        yield f"{plural(len(gone), 'file')} removed that nothing makes any more: {', '.join(gone)}"
+        yield "what a cluster made of them goes on there until somebody deletes it"
 
 
 def _wanted(made: Made) -> Iterator[str]:
@@ -131,10 +141,8 @@ def _runs(started: Iterable[tuple[Told, list[Call]]]) -> Iterator[tuple[Told, Ca
 # ---- the crontab ----------------------------------------------------------------------------------------------------
 
 
-def _told(call: Called, asked: Asked) -> list[Told]:
+def _told(call: Called, asked: Asked, path: Path, found: Crontab) -> list[Told]:
     """Return each job that the crontab starts something on, with its lines. Raises ConfigError with every problem."""
-    path = _crontab(call)
-    found = schedule.read(path)
     lines, problems = _lines(call, found.entries, path.name)
     problems = [*found.problems, *problems]
     if problems:
@@ -173,6 +181,7 @@ def _lines(call: Called, entries: Sequence[Entry], name: str) -> tuple[list[Line
 
 
 _CHAINED: Final = "starts one command after another, and a cluster would start them at once"
+_AT_BOOT: Final = "what starts with the machine (@reboot) is left out: a cluster has no such moment"
 
 
 def _line(call: Called, entry: Entry) -> Line:
@@ -198,7 +207,8 @@ def _laid_over(made: Made) -> list[Manifest]:
     return documents
 
 
-def _write(made: Made, folder: Path) -> int:
+def _write(made: Made, folder: Path) -> tuple[int, list[str]]:
+    """Write all files below `folder`; return how many, and the names of older ones that are gone."""
     files = {BASE: _folder(made.base, made.secrets, [*made.base])}
     if made.more:
         names = [f"../{BASE}", *made.more]
@@ -208,9 +218,32 @@ def _write(made: Made, folder: Path) -> int:
             (folder / below).mkdir(parents=True, exist_ok=True)
             for name, some in documents.items():
                 (folder / below / name).write_text(HEAD + dumped(some), "utf-8")
+        gone = [*_swept(folder, files)]
     except OSError as error:
         raise UsageError(f"{folder} can't be written to: {error.strerror}") from None
-    return sum(map(len, files.values()))
+    return sum(map(len, files.values())), gone
+
+
+def _swept(folder: Path, files: Mapping[str, Files]) -> Iterator[str]:
+    """Remove what an earlier call wrote here and this one did not: an overlay of then would be laid over what is now.
+
+    Nothing else is: who put a file of their own there keeps it.
+    """
+    for below in (BASE, SHARDED):
+        old = [path for path in sorted((folder / below).glob("*.yaml")) if path.name not in files.get(below, {})]
+        for path in filter(_is_ours, old):
+            path.unlink()
+            yield f"{below}/{path.name}"
+        if below not in files and old and not any((folder / below).iterdir()):
+            (folder / below).rmdir()
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file begins as all do that are written here."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(HEAD.encode())) == HEAD.encode()
 
 
 def _folder(files: Files, templates: list[Manifest], resources: list[str], patches: Files | None = None) -> Files:

@@ -58,10 +58,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Crontab:
-    """What one file says: the calls of this program, and what cron would not understand."""
+    """What one file says: the calls of this program, and what cron would not understand.
+
+    `at_boot` are the numbers of lines that call it whenever the machine starts (`@reboot`): they have no slots.
+    """
 
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...] = ()
+    at_boot: tuple[int, ...] = ()
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------
@@ -98,7 +102,7 @@ def _unreadable(path: Path, what: str) -> ConfigError:
 def parse(text: str, name: str = NAME) -> Crontab:
     """Return the calls of this program, and a problem for each line that cron would refuse or read otherwise."""
     settings: dict[str, str] = {}
-    entries: list[Entry] = []
+    found: list[Entry] = []
     problems: list[Problem] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -107,12 +111,14 @@ def parse(text: str, name: str = NAME) -> Crontab:
             if setting := _SETTING.fullmatch(_ended(line)):
                 settings[setting[1]] = _setting(setting[1], setting[2])
             else:
-                entries += _entries(number, line, settings)
+                found += _entries(number, line, settings)
         except ValueError as error:
             problems.append(Problem(f"{inert(name, 60)} line {number}", str(error)))
     if text and not text.endswith("\n"):
         problems.append(Problem(inert(name, 60), "its last line has no line end, so cron does not read it"))
-    return Crontab(tuple(entries), tuple(problems[:_PROBLEM_LIMIT]))
+    at_boot = dict.fromkeys(entry.number for entry in found if not entry.expression)
+    entries = tuple(entry for entry in found if entry.expression)
+    return Crontab(entries, tuple(problems[:_PROBLEM_LIMIT]), tuple(at_boot))
 
 
 def _ended(line: str) -> str:
@@ -140,8 +146,7 @@ def _entries(number: int, line: str, settings: Mapping[str, str]) -> Iterator[En
     for words, job in _calls(command.replace("\\%", "%")):  # as cron hands it to the shell
         if _PERCENT.search(command):
             raise ValueError("cron turns % into a line end: write \\% instead")
-        if expression:
-            yield Entry(number, expression, words, settings.get("CRON_TZ"), job or settings.get("RECONCILE_JOB"))
+        yield Entry(number, expression, words, settings.get("CRON_TZ"), job or settings.get("RECONCILE_JOB"))
 
 
 def _parted(line: str) -> tuple[str, str]:

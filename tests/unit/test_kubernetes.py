@@ -579,6 +579,36 @@ def test_all_lines_that_are_wrong_are_said_at_once(make: Make) -> None:
     assert said.startswith("reconcile: 3 problems")
 
 
+def test_what_starts_with_the_machine_is_left_out_and_said(make: Make) -> None:
+    code, made, said = make(ICS, f"@reboot reconcile run acme\n{RUN}")
+    assert (code, [each["metadata"]["name"] for each in made if each["kind"] == "CronJob"]) == (0, ["acme-run"])
+    assert "crontab line 1: what starts with the machine (@reboot) is left out" in said
+
+
+def test_files_that_nothing_makes_any_more_go_and_those_of_others_stay(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "deploy"
+    assert make(ICS, RUN, "--shards", "2", "--output", "deploy", "--quiet")[0] == 0
+    (folder / "base/gateway.yaml").write_text((folder / "base/config.yaml").read_text())  # as if it had been ours once
+    (folder / "base/own.yaml").write_text("kind: Service\n")
+    (folder / "base/linked.yaml").symlink_to(folder / "base/config.yaml")
+    before = {path.name: path.read_text() for path in folder.glob("base/*")}
+    code, _, said = make(ICS, RUN, "--output", "deploy")
+    assert code == 0
+    assert "7 files removed that nothing makes any more: base/gateway.yaml, sharded/accounts.yaml, " in said
+    assert {path.name: path.read_text() for path in folder.glob("base/*")} == {
+        name: text for name, text in before.items() if name != "gateway.yaml"
+    }
+    assert not (folder / "sharded").exists()
+    assert "removed" not in make(ICS, RUN, "--output", "deploy")[2]
+
+
+def test_an_overlay_that_somebody_added_to_keeps_what_they_added(make: Make, tmp_path: Path) -> None:
+    make(ICS, RUN, "--shards", "2", "--output", "deploy")
+    (tmp_path / "deploy/sharded/own.yaml").write_text("kind: Service\n")
+    make(ICS, RUN, "--output", "deploy")
+    assert [path.name for path in (tmp_path / "deploy/sharded").iterdir()] == ["own.yaml"]
+
+
 def test_what_a_pod_has_not_is_said(make: Make) -> None:
     job = ICS.replace('url = "env:FEED"', 'path = "ann.ics"').replace("env:CRM_URL", "sqlite:///crm.db")
     job += '[metrics]\ntextfile = "acme.prom"\n'

@@ -89,7 +89,9 @@ def test_settings_count_from_their_line_on() -> None:
 
 def test_names_of_cron_stand_for_their_times_and_a_reboot_has_none() -> None:
     text = "@hourly reconcile acme\n@reboot reconcile acme\n@daily\tbackup\n@daily\treconcile acme\n"
-    assert [entry.expression for entry in parse(text).entries] == ["0 * * * *", "0 0 * * *"]
+    found = parse(text)
+    assert [entry.expression for entry in found.entries] == ["0 * * * *", "0 0 * * *"]
+    assert found.at_boot == (2,)
 
 
 @pytest.mark.parametrize(
