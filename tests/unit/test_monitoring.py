@@ -23,6 +23,7 @@ from tests.monitoring import fired, input_series, names, program, promtool, samp
 
 FOLDER = Path(__file__).parents[2] / "jobs" / "monitoring"
 ALERTS, DASHBOARD = FOLDER / "alerts.yml", FOLDER / "dashboard.json"
+TESTS = sorted(FOLDER.glob("*.test.yml"))
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 METRIC = re.compile(r"\breconcile_[a-z0-9_]+")
 RECORDED = re.compile(r"[a-z_]+:reconcile_[a-z0-9_:]+")
@@ -142,7 +143,7 @@ def test_prometheus_understands_the_rules(tmp_path: Path) -> None:
 
 def test_alerts_fire_when_they_should_and_keep_quiet_when_they_should() -> None:
     done = subprocess.run(
-        [program("promtool"), "test", "rules", "alerts.test.yml"],
+        [program("promtool"), "test", "rules", *(path.name for path in TESTS)],
         cwd=FOLDER,
         capture_output=True,
         text=True,
@@ -152,7 +153,7 @@ def test_alerts_fire_when_they_should_and_keep_quiet_when_they_should() -> None:
 
 
 def test_each_alert_has_a_test() -> None:
-    tested = (FOLDER / "alerts.test.yml").read_text()
+    tested = "".join(path.read_text() for path in TESTS)
     assert {rule["alert"] for rule in rules() if "alert" in rule and rule["alert"] not in tested} == set()
 
 
