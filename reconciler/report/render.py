@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
     from typing import TextIO
 
-    from jinja2.sandbox import SandboxedEnvironment
     from rich.console import Console, RenderableType
     from rich.table import Table
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.report.look import Next
     from reconciler.report.report import Brand, Report
     from reconciler.report.run import Blind, Group, RunReport, Step
+    from reconciler.report.sandbox import Sandbox
 
     Besides = Callable[[Report, Path | None], Mapping[str, object]]
 
@@ -84,10 +84,9 @@ def plain(report: RunReport, own: Path | None = None) -> str:
 
 
 def _filled(template: str, report: RunReport) -> str:
-    from jinja2.sandbox import SandboxedEnvironment
+    from reconciler.report.sandbox import Sandbox
 
-    sandbox = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
-    return sandbox.from_string(template).render(report=report)
+    return _whole(Sandbox().from_string(template).generate(report=report))
 
 
 def shipped(name: str) -> Traversable:
@@ -184,18 +183,11 @@ def _whole(pieces: Iterable[str]) -> str:
     return filled
 
 
-def _sandbox(report: Report, own: Path | None, *, is_html: bool) -> SandboxedEnvironment:
-    from jinja2 import FunctionLoader
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _sandbox(report: Report, own: Path | None, *, is_html: bool) -> Sandbox:
+    from reconciler.report.sandbox import Sandbox
 
     zone = zone_of(report.zone)
-    sandbox = ImmutableSandboxedEnvironment(
-        loader=FunctionLoader(lambda name: _source(name, own)),
-        autoescape=is_html,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    sandbox = Sandbox(lambda name: _source(name, own), is_html=is_html)
     sandbox.filters["moment"] = lambda value: moment(value, zone)
     sandbox.filters["day"] = day
     sandbox.globals["kinds"] = KINDS

@@ -40,6 +40,7 @@ PURE_PACKAGES = {
     "plan": {"orjson"},  # the same, for the digest of a plan
     "findings": {"deepdiff"},  # explains pairs that are known to differ
     "report.build": {"orjson"},  # the report's own JSON
+    "report.sandbox": {"jinja2"},  # templates of a brokerage, in Jinja's sandbox
     "match": {"re2"},  # regular expressions of job files, which cannot run away
 }
 # The packages that are slow to import: a command that does not need them never loads them.
