@@ -38,7 +38,7 @@ def postgresql(host: str | None, query: Query) -> dict[str, str]:
     Without a host the driver may find one in its environment; on a socket it leaves TLS aside by itself.
     """
     if is_local(host, query) and (host or any(_values(query, _PLACES))):
-        return {}
+        return {} if "hostaddr" in query else {"hostaddr": ""}  # else the environment could name another machine
     asked = query.get("sslmode")
     if asked is None:
         paths = ssl.get_default_verify_paths()

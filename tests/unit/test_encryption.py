@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -23,6 +24,7 @@ ELSEWHERE = [
     "postgresql://crm:s3cret@127.0.0.1,db.acme.example/crm?sslmode={}",
     "postgresql://crm:s3cret@127.evil.example/crm?sslmode={}",
     "postgresql://crm:s3cret@/crm?service=crm&sslmode={}",
+    "postgresql://crm:s3cret@127.0.0.1/crm?service=crm&sslmode={}",
     "postgresql://crm:s3cret@/crm?sslmode={}",  # PGHOST may name it
 ]
 
@@ -62,6 +64,19 @@ def test_this_machine_and_sockets_need_no_tls(spelled: str) -> None:
     assert engines.parse_url(spelled).query.get("sslmode") in {None, "disable"}
 
 
+@pytest.mark.postgres
+def test_what_is_this_machine_by_its_url_is_no_other_by_the_environment(
+    postgres_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver would take an address, or the name of a service that has one, from these where a URL has none."""
+    url = postgres_database()
+    monkeypatch.setenv("PGHOSTADDR", "127.0.0.1")  # where nobody listens: the server has a socket alone
+    for engine in (engines.reader(engines.parse_url(url)), database.engine_of(url)):
+        with closing(engine.connect()) as connection:
+            assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+        engine.dispose()
+
+
 @pytest.mark.parametrize(
     "option",
     ["ssl_disabled=true", "ssl_verify_cert=false", "ssl_verify_identity=0", "ssl_check_hostname=false", "ssl=x"],
@@ -80,7 +95,8 @@ def test_mysql_elsewhere_is_verified_whatever_certificate_is_shown() -> None:
     with pytest.raises(WrongError, match="can't be read"):
         encryption.mysql("db.acme.example", {"ssl_cert": "/no/such.pem"})
     assert encryption.mysql("db.acme.example", {"unix_socket": "/run/mysqld.sock"}) is None
-    assert encryption.mysql("", {"read_default_file": "/etc/my.cnf"}) is not None
+    for name in ("read_default_file", "read_default_group"):
+        assert encryption.mysql("", {name: "crm"}) is not None
 
 
 def test_a_mysql_server_without_tls_hears_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
