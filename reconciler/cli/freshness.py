@@ -89,6 +89,8 @@ def _asks(found: Overview) -> str:
 
 
 def _failed(found: Overview) -> str:
+    if found.failed_start:
+        return f"; no run came of the last start (exit {found.failed_start.exit_code})"
     return f"; the last run {_ENDED.get(found.failed['status'], 'failed')}" if found.failed else ""
 
 
@@ -124,7 +126,7 @@ def _text(found: Overview, zone: ZoneInfo, word: str) -> Iterator[str]:
     yield from _part("CONSENTS", [_consent_line(one, found.now, zone) for one in found.consents])
     yield from _part("REPORTS", list(telling.sent_lines(found.told, zone)))
     runs = [line for row in found.runs for line in _run_lines(row, zone)] or [f"  none yet: reconcile --dry-run {word}"]
-    yield from _part("RUNS", [*runs, *_next_line(found, zone)])
+    yield from _part("RUNS", [*_start_lines(found, zone, word), *runs, *_next_line(found, zone)])
 
 
 def _part(title: str, lines: Iterable[str]) -> Iterator[str]:
@@ -225,6 +227,13 @@ def _consent_line(one: Approval, now: datetime, zone: ZoneInfo) -> str:
         fate = f"{'expired' if one.expires_at <= now else 'counts until'} {moment(one.expires_at, zone)}"
     who = f"{bounded(one.by)} ({bounded(one.origin)}), {moment(one.at, zone)}"
     return f"  {one.digest[:12]}  {fate}  by {who}: {bounded(one.why, 200)}"
+
+
+def _start_lines(found: Overview, zone: ZoneInfo, word: str) -> Iterator[str]:
+    """Say of a start that failed before it was a run that it did: why, it said itself, and its log has it."""
+    if one := found.failed_start:
+        yield f"  {moment(one.at, zone)}  no run came of this start  exit {one.exit_code}"
+        yield f"    reconcile check {word}"
 
 
 def _next_line(found: Overview, zone: ZoneInfo) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -41,11 +41,10 @@ LOST: Final = ("refused", "unconfirmed")
 
 @contextmanager
 def measured(call: Call, named: Named, *, starts: bool = False) -> Iterator[None]:
-    """Export what is known of the job when what is done within is over; `starts` says that it is the start of a run."""
-    metrics = named.job.metrics
-    if metrics.textfile is None and metrics.pushgateway is None:
-        yield
-        return
+    """Export what is known of the job when what is done within is over; `starts` says that it is the start of a run.
+
+    A start that failed is noted in the state though nothing is exported: no run may have come of it.
+    """
     began, code = call.world.clock(), None
     try:
         yield
@@ -55,7 +54,7 @@ def measured(call: Call, named: Named, *, starts: bool = False) -> Iterator[None
         raise
     finally:
         with _Harmless():
-            _leave(call, named, _Start(began, code) if starts else None)
+            _over(call, named, _Start(began, code) if starts else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +83,24 @@ def _warn(why: str) -> None:
     import structlog
 
     structlog.get_logger().warning("metrics", why=why)
+
+
+def _over(call: Call, named: Named, start: _Start | None) -> None:
+    metrics = named.job.metrics
+    if metrics.textfile is not None or metrics.pushgateway is not None:
+        _leave(call, named, start)
+    elif start is not None and start.code is not None:
+        _note(call, named, start)
+
+
+def _note(call: Call, named: Named, start: _Start) -> None:
+    """Note a start that failed, where there is a state that can be opened: if there is not, the start said so."""
+    from reconciler.store.gauges import attempted
+    from reconciler.store.looking import looked_at
+
+    with suppress(ReconcilerError), looked_at(named.job.state.reveal(call.world.environ), named.job.name) as state:
+        if state is not None:
+            attempted(state, start.at, start.code)
 
 
 def _leave(call: Call, named: Named, start: _Start | None) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.store.consents import Approval
     from reconciler.store.database import Connection
     from reconciler.store.deliveries import Delivery
-    from reconciler.store.overview import Waiting
+    from reconciler.store.overview import FailedStart, Waiting
 
 RUNS: Final = 5
 """Runs, and consents, that are shown."""
@@ -51,6 +51,8 @@ class Overview:
     next_read: datetime | None
     notes: tuple[str, ...]
     now: datetime
+    critical: int = 0
+    failed_start: FailedStart | None = None
 
     @property
     def states(self) -> Counter[Condition]:
@@ -89,7 +91,8 @@ class Overview:
     @property
     def needs_somebody(self) -> bool:
         """Tell whether a person has to look at any of it."""
-        return bool(self.unwell or self.late or self.failed) or self.asks or any(map(telling.is_lost, self.told))
+        is_unwell = self.unwell or self.late or self.failed or self.failed_start or self.critical
+        return bool(is_unwell) or self.asks or any(map(telling.is_lost, self.told))
 
 
 def overview(call: Call, named: Named) -> Overview:
@@ -133,6 +136,8 @@ def _read(connection: Connection, desk: Desk, next_read: datetime | None) -> Ove
         next_read=next_read,
         notes=desk.notes,
         now=now,
+        critical=overview.critical(connection, desk.state),
+        failed_start=overview.failed_start(connection, desk.state),
     )
 
 
@@ -183,6 +188,7 @@ def as_json(found: Overview) -> dict[str, Any]:
         "states": {state.value: number for state, number in sorted(found.states.items())},
         "calendars": [health.as_json(one) for one in found.calendars],
         "runs": [{name: row[name] for name in _RUN} for row in found.runs],
+        "failed_start": _failed_start(found.failed_start) if found.failed_start else None,
         "open_findings": dict(found.findings),
         "waiting": _waiting(found.waiting, is_consented=found.is_consented) if found.waiting else None,
         "late": [lateness.as_json(one) for one in found.late],
@@ -191,6 +197,10 @@ def as_json(found: Overview) -> dict[str, Any]:
         "deliveries": [telling.as_json(one) for one in found.told],
         "notes": list(found.notes),
     }
+
+
+def _failed_start(one: FailedStart) -> dict[str, Any]:
+    return {"at": one.at, "exit_code": one.exit_code}
 
 
 def _waiting(one: Waiting, *, is_consented: bool) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
-from reconciler.model import Agent, Calendar
+from reconciler.model import Agent, Calendar, Severity
 from reconciler.store import codec
-from reconciler.store.schema import calendars, findings, runs
+from reconciler.store.gauges import ORDINARY
+from reconciler.store.ledger import standing
+from reconciler.store.schema import calendars, findings, jobs, runs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,11 +37,41 @@ class Waiting:
     withheld: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class FailedStart:
+    """A start that came to no run, and its exit code."""
+
+    at: datetime
+    exit_code: int
+
+
 def open_findings(connection: Connection, state: State) -> dict[str, int]:
     """Return how many findings of each severity the last run left open, those apart that people accepted."""
     is_open = (findings.c.job == state.job) & findings.c.resolved_at.is_(None) & findings.c.accepted_sides.is_(None)
     counted = select(findings.c.severity, func.count()).where(is_open).group_by(findings.c.severity)
     return {row[0]: row[1] for row in connection.execute(counted)}
+
+
+def critical(connection: Connection, state: State) -> int:
+    """Return how many critical findings wait for somebody: what is put right already waits for nobody."""
+    which = standing(state) & (findings.c.severity == Severity.CRITICAL)
+    return connection.execute(select(func.count()).select_from(findings).where(which)).scalar_one()
+
+
+def failed_start(connection: Connection, state: State) -> FailedStart | None:
+    """Return the latest start of a run if it failed before there was one; None where a run has begun since."""
+    noted = connection.execute(select(jobs.c.attempted_at, jobs.c.attempt_code).where(jobs.c.id == state.job)).one()
+    if noted.attempt_code not in _FAILED:
+        return None
+    mine = (runs.c.job == state.job, runs.c.command.in_(ORDINARY))
+    latest = connection.execute(select(runs.c.started_at).where(*mine).order_by(runs.c.epoch.desc()).limit(1)).scalar()
+    if latest is not None and latest >= noted.attempted_at:
+        return None
+    return FailedStart(codec.from_epoch(noted.attempted_at), noted.attempt_code)
+
+
+_FAILED: Final = (1, 2, 4)
+"""Exit codes of starts that somebody has to look at: not of one that met another at work, nor of one that was ended."""
 
 
 def waiting(connection: Connection, state: State) -> Waiting | None:

@@ -13,6 +13,7 @@ import pytest
 
 from reconciler.cli import entry
 from reconciler.cli.world import World as Place
+from reconciler.store import overview
 from tests.e2e.world import NOW, World, event
 
 Status = Callable[..., dict[str, Any]]
@@ -61,6 +62,8 @@ def test_a_calendar_says_since_when_why_and_when_it_is_read_next(world: World, s
     assert bob["next_try"] == "2026-11-22T17:10:00Z"
     assert "bob.ics" in bob["why"]
     assert {ann["number"], bob["number"]} == {1, 2}
+    with world.setup() as setup, setup.state.engine.connect() as connection:
+        assert overview.critical(connection, setup.state) == 1, "a calendar that nobody can see"
 
 
 def test_a_slot_that_nobody_served_is_late(world: World, status: Status, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +79,24 @@ def test_a_slot_that_nobody_served_is_late(world: World, status: Status, capsys:
     late = {"command": "run", "late": "2026-11-22T17:10:00Z", "missed": 1, "first_missed": "2026-11-22T17:05:00Z"}
     assert status()["late"] == [late]
     assert status()["runs"][0]["slot"] == "2026-11-22T17:00:00Z"
+
+
+def test_a_start_of_which_no_run_came_is_shown_until_one_begins(world: World, status: Status) -> None:
+    def start() -> int:
+        place = Place(environ={}, cwd=world.folder, clock=lambda: world.now)
+        return entry.call(["run", world.job().name, "-q"], place)
+
+    world.limits = ""
+    assert start() == 0
+    assert status()["failed_start"] is None
+    world.now += timedelta(minutes=5)
+    sources, world.sources = world.sources, '[[source]]\nkind = "ics"\nagents = { file = "nobody.csv" }\n'
+    assert start() == 2
+    world.sources = sources
+    assert status()["failed_start"] == {"at": "2026-11-22T17:05:00Z", "exit_code": 2}
+    world.now += timedelta(minutes=5)
+    assert start() == 0
+    assert status()["failed_start"] is None
 
 
 def test_status_needs_no_secret_but_the_state(world: World, status: Status) -> None:

@@ -15,7 +15,7 @@ from reconciler.cli.health import Condition, Health
 from reconciler.cli.lateness import Late
 from reconciler.cli.overview import Overview, as_json
 from reconciler.store.consents import Approval
-from reconciler.store.overview import Waiting
+from reconciler.store.overview import FailedStart, Waiting
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -103,6 +103,26 @@ def test_a_large_brokerage_fits_on_a_screen_or_two_and_the_json_has_all_of_it() 
     assert "  and 6,950 more that are not well (--format json has all of them)" in lines
     assert any(line.startswith("  fresh    43,000 calendars (google)  the one not seen for longest") for line in lines)
     assert len(as_json(found)["calendars"]) == 50_000
+
+
+def test_a_start_of_which_no_run_came_is_in_the_headline_and_before_the_runs() -> None:
+    found = overview(runs=(RUN,), failed_start=FailedStart(NOW, 2))
+    assert found.needs_somebody
+    assert (
+        freshness.headline(found) == "acme: calendars 1 fresh; 0 open findings; no run came of the last start (exit 2)"
+    )
+    lines = text(found)
+    place = lines.index("RUNS")
+    assert lines[place + 1 : place + 3] == [
+        "  Sun 22 Nov 2026 09:00 UTC  no run came of this start  exit 2",
+        "    reconcile check acme",
+    ]
+    assert as_json(found)["failed_start"] == {"at": NOW, "exit_code": 2}
+
+
+def test_a_critical_finding_needs_somebody_and_others_can_wait() -> None:
+    assert overview(findings={"critical": 1}, critical=1).needs_somebody
+    assert not overview(findings={"critical": 1, "high": 3}).needs_somebody, "the critical one is put right"
 
 
 def test_a_plan_that_waits_comes_with_the_command_that_consents() -> None:
