@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import unicodedata
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,17 +14,19 @@ from reconciler.errors import Problem, UsageError
 from reconciler.report.words import bounded, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from reconciler.agents import Directory
     from reconciler.cli.folders import Searched
     from reconciler.cli.world import Call, Named
     from reconciler.store.erasing import Room
-    from reconciler.store.forgetting import Terms
+    from reconciler.store.scrubbing import Terms
     from reconciler.store.state import State
     from reconciler.store.subject import Person
 
 PARTIAL: Final = 5
+PAUSE: Final = 0.05
+"""Seconds between two steps, in which others write: SQLite gives nobody a turn, who waits looks again now and then."""
 _SHORTEST: Final = 4
 """Characters of a name: a shorter one is in too many words."""
 
@@ -41,9 +43,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What forgetting came to: rows by table, report files that went or stayed, and the room in the file."""
+    """What forgetting came to: rows by table, report files that went or stayed, and the room in the file.
+
+    `is_rest` tells that they were asked to be forgotten before: what was found is what that left, or came since.
+    """
 
     counts: Mapping[str, int]
+    is_rest: bool
     files: Searched
     stayed: tuple[str, ...] = ()
     room: Room | None = None
@@ -69,8 +75,11 @@ def forget(call: Call, asked: Asked, argument: str | None) -> int:
     state = open_state(named.job.state.reveal(call.world.environ), named.job.name)
     try:
         terms = _terms(state, named, people, call)
-        work = _counted if asked.dry_run else _forgotten
-        done = work(state, person, terms, folders.search(places, person))
+        files = folders.search(places, person)
+        if asked.dry_run:
+            done = _counted(state, person, terms, files)
+        else:
+            done = _forgotten(state, person, terms, files, lambda: call.world.sleep(PAUSE))
     finally:
         state.engine.dispose()
     call.event.add(forgotten=0 if asked.dry_run else sum(done.counts.values()))
@@ -84,26 +93,33 @@ def forget(call: Call, asked: Asked, argument: str | None) -> int:
 def _counted(state: State, person: Person, terms: Terms, files: Searched) -> Done:
     from reconciler.store import forgetting
 
-    return Done(counts=forgetting.count(state, person, terms), files=files)
+    is_rest = forgetting.is_asked(state, person)
+    return Done(counts=forgetting.count(state, person, terms), is_rest=is_rest, files=files)
 
 
-def _forgotten(state: State, person: Person, terms: Terms, files: Searched) -> Done:
+def _forgotten(state: State, person: Person, terms: Terms, files: Searched, pause: Callable[[], None]) -> Done:
     """Forget them in the state while no run is at work, then in the files. Raises LockedError."""
     from reconciler.store import erasing, forgetting
     from reconciler.store.database import run_lock
 
     with ExitStack() as stack:
         crm = forgetting.crm_of(state)
-        stack.enter_context(run_lock(state.engine, crm) if crm else nullcontext())
-        counts = forgetting.forget(state, person, terms)
-        stayed = folders.remove(files)
-        return Done(counts=counts, files=files, stayed=tuple(map(str, stayed)), room=erasing.rewrite(state.engine))
+        is_held = stack.enter_context(run_lock(state.engine, crm)) if crm else _never_lost
+        is_rest = forgetting.is_asked(state, person)
+        counts = forgetting.forget(state, person, terms, is_held, pause)
+        stayed = tuple(map(str, folders.remove(files)))
+        room = erasing.rewrite(state.engine)
+        return Done(counts=counts, is_rest=is_rest, files=files, stayed=stayed, room=room)
+
+
+def _never_lost() -> bool:
+    return True
 
 
 def _terms(state: State, named: Named, people: Directory, call: Call) -> Terms:
     from reconciler import normalise
     from reconciler.store import state as states
-    from reconciler.store.forgetting import Terms
+    from reconciler.store.scrubbing import Terms
 
     policy = named.job.policy
     with state.engine.connect() as connection:
@@ -120,6 +136,7 @@ def _as_json(named: Named, asked: Asked, done: Done) -> dict[str, Any]:
         "job": named.job.name,
         "dry_run": asked.dry_run,
         "changed": dict(done.counts),
+        "asked_before": done.is_rest,
         "reports": {
             "looked_at": done.files.looked_at,
             "named": list(map(str, done.files.found)),
@@ -138,6 +155,8 @@ def _lines(named: Named, asked: Asked, done: Done) -> Iterator[str]:
     else:
         yield f"{job}: {who} is forgotten; {plural(total, 'row')} were changed or dropped."
     yield from (f"  {count:>9,}  {name}" for name, count in done.counts.items())
+    if done.is_rest and total:
+        yield "It was asked for before: this is what an earlier call had left to do when it ended, or what came since."
     yield from _said_of_files(asked, done)
     if asked.dry_run:
         options = [word for name in asked.names for word in ("--name", bounded(name))]

@@ -116,26 +116,30 @@ class Traces:
     mentions: list[Mention] = field(default_factory=list)
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Return how many rows of each table were found."""
-        found = {
-            name: len(getattr(self, name))
-            for name in ("calendars", "events", "records", "links", "journal", "findings", "holds")
-        }
-        for mention in self.mentions:
-            found[mention.table.name] = found.get(mention.table.name, 0) + 1
-        return {name: count for name, count in found.items() if count}
+    def size(self) -> int:
+        """Return how many rows these are."""
+        return len(self.mentions) + sum(map(len, self._tables()))
+
+    def add(self, other: Traces) -> None:
+        """Take in what else was found."""
+        for mine, theirs in zip(self._tables(), other._tables(), strict=True):
+            mine.update(theirs)
+        self.mentions.extend(other.mentions)
+
+    def _tables(self) -> tuple[dict[Any, RowMapping], ...]:
+        both = (self.events, self.records, self.links)
+        return (self.calendars, *both, self.journal, self.findings, self.holds)
 
 
-_MENTIONS: Final[tuple[tuple[Table, tuple[Column[Any], ...], Column[Any] | None], ...]] = (
-    (calendars, (calendars.c.why, calendars.c.quarantined), calendars.c.tried_at),
-    (runs, (runs.c.why, runs.c.result), runs.c.started_at),
-    (plans, (plans.c.identities, plans.c.violations), plans.c.made_at),
-    (approvals, (approvals.c.by, approvals.c.why, approvals.c.origin), approvals.c.at),
-    (findings, (findings.c.accepted_by, findings.c.accepted_why), findings.c.accepted_at),
-    (deliveries, (deliveries.c.name, deliveries.c.why), deliveries.c.claimed_at),
-    (slots, (slots.c.command,), slots.c.slot),
-)
+_MENTIONS: Final[dict[Table, tuple[tuple[Column[Any], ...], Column[Any]]]] = {
+    calendars: ((calendars.c.why, calendars.c.quarantined), calendars.c.tried_at),
+    runs: ((runs.c.why, runs.c.result), runs.c.started_at),
+    plans: ((plans.c.identities, plans.c.violations), plans.c.made_at),
+    approvals: ((approvals.c.by, approvals.c.why, approvals.c.origin), approvals.c.at),
+    findings: ((findings.c.accepted_by, findings.c.accepted_why), findings.c.accepted_at),
+    deliveries: ((deliveries.c.name, deliveries.c.why), deliveries.c.claimed_at),
+    slots: ((slots.c.command,), slots.c.slot),
+}
 """Tables that hold sentences and names of people, and no appointment."""
 
 JSON: Final = frozenset({"quarantined", "result", "identities", "violations"})
@@ -207,13 +211,18 @@ def _writes(connection: Connection, state: State, person: Person, found: Traces,
     named: dict[int, RowMapping] = {}
     ids = {*found.records, *found.links}
     for row in _rows(connection, journal, state):
-        if any(person.is_in(row[name]) for name in ("before", "after", "why", "agent", "key")):
+        if names_them(row, person):
             named[row["id"]] = row
             keys.add(row["key"])
             ids |= {row["crm_id"]} if row["crm_id"] else set()
     for row in _rows(connection, journal, state):
         if row["id"] in named or row["key"] in keys or row["crm_id"] in ids:
             found.journal[row["id"]] = row
+
+
+def names_them(row: RowMapping, person: Person) -> bool:
+    """Tell whether what is known of a write names a person."""
+    return any(person.is_in(row[name]) for name in ("before", "after", "why", "agent", "key"))
 
 
 def _found(connection: Connection, state: State, person: Person, found: Traces) -> None:
@@ -229,8 +238,14 @@ def _found(connection: Connection, state: State, person: Person, found: Traces) 
 
 
 def _mentions(connection: Connection, state: State, person: Person) -> Iterator[Mention]:
-    for table, columns, stamp in _MENTIONS:
+    for table in _MENTIONS:
         for row in _rows(connection, table, state):
-            names = tuple(column.name for column in columns if person.is_in(row[column.name]))
-            if names:
-                yield Mention(table, row, names, row[stamp.name] if stamp is not None else None)
+            yield from mention(table, row, person)
+
+
+def mention(table: Table, row: RowMapping, person: Person) -> Iterator[Mention]:
+    """Yield what of a row names a person, if something does."""
+    columns, stamp = _MENTIONS[table]
+    names = tuple(column.name for column in columns if person.is_in(row[column.name]))
+    if names:
+        yield Mention(table, row, names, row[stamp.name])
