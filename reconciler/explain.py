@@ -5,22 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler import decide, findings, holding
+from reconciler import decide, findings, holding, judge, match, resolving
 from reconciler.accepting import Accepted
 from reconciler.comparing import world_of
 from reconciler.findings import key_of
-from reconciler.model import Mode, Presence, Situation, Step, Verdict
+from reconciler.judgement import Bench, Judged, as_it_is
+from reconciler.model import Mode, Presence, Side, Situation, Step, Tier, Verdict
 from reconciler.observe import Observed
 from reconciler.pairing import judged_event, judged_link, judged_record, records_by_key, stranger
+from reconciler.selecting import shift_of
 from reconciler.setup import Setup
 from reconciler.store import about, accepted, compare, holds, journal, ledger, overview, records, state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reconciler.decide import Rules
     from reconciler.findings import Outlook
-    from reconciler.judgement import Judged, World
-    from reconciler.model import Pair
+    from reconciler.judgement import Ruling, World
+    from reconciler.model import Finding, Pair
     from reconciler.store.about import Told
     from reconciler.store.compare import Sighting
     from reconciler.store.consents import Stored
@@ -38,7 +41,8 @@ class Explanation:
 
     `history` is the journal, oldest first; `told` are the findings about it that runs have left; `hold` is the revert
     that it is held by; `waiting` the plan that waits for consent and has it; `consented` who consented, by digest;
-    `copies` are the other calendars that have the meeting.
+    `copies` are the other calendars that have the meeting; `group` says what it is held for together with others;
+    `takes` are the sides whose word a person could take; `compared` the fields that both sides are asked for.
     """
 
     key: str
@@ -52,6 +56,9 @@ class Explanation:
     waiting: Stored | None
     consented: Mapping[str, str]
     copies: Sequence[str]
+    group: Finding | None
+    takes: Sequence[Side]
+    compared: Sequence[str]
 
 
 def explain(setup: Setup, key: str) -> Explanation | None:
@@ -67,13 +74,10 @@ def explain(setup: Setup, key: str) -> Explanation | None:
         world = world_of(setup, observed, setup.clock(), shape)
         finding = ledger.find_finding(connection, setup.state, key)
         found = _named(connection, setup.state, world, key, finding)
-        if found is None:
-            return None
-        verdict = _verdict(found, world)
-        known = Accepted(accepted.all_of(connection, setup.state), world.context.now)
-        held = holding.held(connection, setup.state, world.rules.compare)
-        _, outlook = held.rule(found, findings.outlook(found.pair, verdict, world.context))
-        return _told(connection, setup.state, key, found.pair, verdict, known.of(outlook))
+    if found is None:
+        return None
+    bench = _beside_all(setup.state, world)
+    return _told(setup.state, key, _among(found, bench), bench)
 
 
 def like(setup: Setup, prefix: str) -> Sequence[Told]:
@@ -82,37 +86,81 @@ def like(setup: Setup, prefix: str) -> Sequence[Told]:
         return about.findings_like(connection, setup.state, prefix) if len(prefix) >= SHORTEST else ()
 
 
-def _told(
-    connection: Connection, store: State, key: str, pair: Pair, verdict: Verdict, outlook: Outlook
-) -> Explanation:
+def _told(store: State, key: str, one: Judged, bench: Bench) -> Explanation:
     """Add what the state keeps about an appointment beside its sides."""
+    pair, rules = one.pair, bench.world.rules
     seen, record = pair.seen, pair.record
     crm_id = record.id if record else pair.link.crm_id if pair.link else None
-    name = key_of(pair)
-    history = journal.history(connection, store, name, crm_id)
-    left = overview.waiting(connection, store)
-    hold = holds.of(connection, store, [name]).get(name)
-    return Explanation(
-        key=key,
-        name=name,
-        pair=pair,
-        verdict=verdict,
-        outlook=outlook,
-        history=history,
-        told=about.findings_about(connection, store, crm_id, seen.event if seen else None),
-        hold=hold.run if hold else None,
-        waiting=about.waiting_for(connection, store, left.digest if left else None, name),
-        consented=about.who_consented(connection, store, (row["approval"] for row in history if row["approval"])),
-        copies=about.copies(connection, store, seen.meeting, pair.calendar_id) if seen else (),
-    )
+    name, verdict, group = key_of(pair), _verdict(one, rules), shift_of(pair, bench.groups)
+    with store.begin() as connection:
+        history = journal.history(connection, store, name, crm_id)
+        left = overview.waiting(connection, store)
+        hold = holds.of(connection, store, [name]).get(name)
+        known = about.findings_about(connection, store, crm_id, seen.event if seen else None)
+        shared = ledger.find_finding(connection, store, group.key) if group else None
+        return Explanation(
+            key=key,
+            name=name,
+            pair=pair,
+            verdict=verdict,
+            outlook=_outlook(connection, store, pair, verdict, bench.world),
+            history=history,
+            told=[*([about.told(shared)] if shared else []), *known],
+            hold=hold.run if hold else None,
+            waiting=about.waiting_for(connection, store, left.digest if left else None, name),
+            consented=about.who_consented(connection, store, (row["approval"] for row in history if row["approval"])),
+            copies=about.copies(connection, store, seen.meeting, pair.calendar_id) if seen else (),
+            group=group,
+            takes=_takes(pair, rules),
+            compared=rules.compare,
+        )
 
 
-def _verdict(found: Judged, world: World) -> Verdict:
+def _outlook(connection: Connection, store: State, pair: Pair, verdict: Verdict, world: World) -> Outlook:
+    """Return what a pair comes to after people had their say."""
+    known = Accepted(accepted.all_of(connection, store), world.context.now)
+    held = holding.held(connection, store, world.rules.compare)
+    _, outlook = held.rule(Judged(pair, verdict), findings.outlook(pair, verdict, world.context))
+    return known.of(outlook)
+
+
+def _takes(pair: Pair, rules: Rules) -> tuple[Side, ...]:
+    """Return the sides whose word `resolve` could take: of an event that may be one record, and no other, both."""
+    if match.AMBIGUOUS in pair.holds:
+        return tuple(Side) if pair.tier is Tier.NATURAL and len(pair.candidates) == 1 else ()
+    return tuple(side for side in Side if not isinstance(resolving.settled(pair, side, rules), str))
+
+
+# ---- beside all others ----------------------------------------------------------------------------------------------
+
+
+def _beside_all(store: State, world: World) -> Bench:
+    """Judge everything as a run would, and write nothing: what only a group shows is not seen in one pair."""
+    seen: list[Bench] = []
+
+    def look(bench: Bench) -> Ruling:
+        seen.append(bench)
+        return as_it_is
+
+    with store.reading() as connection:
+        judge.judge(connection, store, world, agree=lambda _: None, fetch=lambda _: (), rulings=look)
+    return seen[0]
+
+
+def _among(found: Judged, bench: Bench) -> Judged:
+    """Return an appointment as it is judged beside all others; for a record that may be an event's, that event."""
+    name, record = key_of(found.pair), found.pair.record
+    same = (one for one in bench.judged if key_of(one.pair) == name)
+    maybe = (one for one in bench.judged if record is not None and record.id in one.others)
+    return next(same, None) or next(maybe, found)
+
+
+def _verdict(found: Judged, rules: Rules) -> Verdict:
     """Return what was decided; sides that a person let differ agree for as long as they stand like that."""
     seen, record = found.pair.seen, found.pair.record
     if seen is None or record is None or record.presence is not Presence.LIVE or not decide.is_live(seen):
         return found.verdict
-    if not decide.is_base(seen, record, found.pair.link, world.rules.compare):
+    if not decide.is_base(seen, record, found.pair.link, rules.compare):
         return found.verdict
     return Verdict(Situation.IN_SYNC, Step.NOTHING, reason="both sides stand as they were agreed on")
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.model import Kind, Outcome, Remedy, Side, Situation
+from reconciler.report.finding import ADVICE
 from reconciler.report.look import Next
 from reconciler.report.refusal import PREFIX
-from reconciler.report.words import bounded, moment, plural, spoken
+from reconciler.report.words import bounded, day, moment, plural, spoken
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from reconciler.cli.explaining import Shown
+    from reconciler.explain import Explanation
     from reconciler.model import Delta, Fields
     from reconciler.report.look import Look
     from reconciler.store.about import Told
 
+OF_MANY: Final = frozenset({Kind.TZ_SHIFT, Kind.DUPLICATE_IN_CRM, Kind.DOUBLE_BOOKED_AGENT})
+"""Kinds that no pair alone shows."""
 WRITES: Final = 20
 """Writes of ours that are shown, the latest; the JSON has all of them."""
 
@@ -41,7 +46,7 @@ def text(shown: Shown, look: Look) -> Iterator[str]:
     yield f"{found.verdict.situation.replace('_', ' ').upper()}  {bounded(found.key)}"
     yield f"  {SITUATIONS[found.verdict.situation]}"
     yield ""
-    yield from _sides(shown.sides, zone)
+    yield from _sides(shown.sides, zone, found.compared)
     yield ""
     yield from _how(shown)
     yield from _hidden(shown)
@@ -54,20 +59,21 @@ def text(shown: Shown, look: Look) -> Iterator[str]:
 # ---- both sides -----------------------------------------------------------------------------------------------------
 
 
-def _sides(sides: Sides, zone: ZoneInfo) -> Iterator[str]:
+def _sides(sides: Sides, zone: ZoneInfo, compared: Sequence[str]) -> Iterator[str]:
     columns = (sides.calendar, sides.crm, sides.base)
     names = dict.fromkeys(name for side in columns if side for name in side)
     rows: list[tuple[str, ...]] = [("", "calendar", "CRM", "last agreed")]
-    rows += [(name.replace("_", " "), *(_cell(side, name, zone) for side in columns)) for name in names]
+    rows += [(name.replace("_", " "), *(_cell(side, name, zone, compared) for side in columns)) for name in names]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  " + "  ".join(f"{value:<{width}}" for value, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _cell(side: Fields | None, name: str, zone: ZoneInfo) -> str:
+def _cell(side: Fields | None, name: str, zone: ZoneInfo, compared: Sequence[str]) -> str:
+    """Return what a side says; what it is asked for and does not have, it has left empty."""
     if side is None:
         return "-"
-    return bounded(spoken(name, side[name], zone), 60) if name in side else "not compared"
+    return bounded(spoken(name, side.get(name), zone), 60) if name in side or name in compared else "not compared"
 
 
 def _how(shown: Shown) -> Iterator[str]:
@@ -120,11 +126,19 @@ def _what(shown: Shown, zone: ZoneInfo) -> Iterator[str]:
             word = "found" if one.is_open else "over"
             yield f"  {word:<10} {one.key} {one.kind} ({one.severity}): {_why(shown, one.why)}"
             yield from _seen(one, zone)
+        if _stands_alone(one, found):
+            yield f"             a person decides: {ADVICE[Kind(one.kind)]}"
     for delta in found.outlook.deltas:
         yield f"  delta      {_delta(shown, delta)}"
     if found.waiting:
         yield f"  waits      in plan {found.waiting.digest[:PREFIX]} for somebody's consent"
     yield from (f"  differs    {line}" for line in shown.differences())
+
+
+def _stands_alone(one: Told, found: Explanation) -> bool:
+    """Tell whether a finding waits for a person that is about more than this pair, and no part of what it comes to."""
+    is_of_many = Kind(one.kind) in OF_MANY and one.key not in {each.key for each in found.outlook.findings}
+    return is_of_many and one.is_open and not one.is_accepted
 
 
 def _why(shown: Shown, why: str) -> str:
@@ -137,6 +151,9 @@ def _seen(one: Told | None, zone: ZoneInfo) -> Iterator[str]:
     often = f"seen {plural(one.sightings, 'time')}"
     over = f", resolved {moment(one.resolved_at, zone)}" if one.resolved_at else ""
     yield f"             {often}: first {moment(one.first_seen, zone)}, last {moment(one.last_seen, zone)}{over}"
+    if one.is_accepted and one.accepted_until:
+        last = day(one.accepted_until - timedelta(days=1))
+        yield f"             known by {bounded(one.accepted_by or '')}, and may stay until {last}"
 
 
 def _delta(shown: Shown, delta: Delta) -> str:
@@ -209,17 +226,26 @@ def _settling(shown: Shown, look: Look) -> Iterator[Next]:
         yield Next("To see what linking all matches that are one to one would do", linking)
     asking = next((one for one in found.outlook.findings if one.remedy is Remedy.HUMAN), None)
     held = next((one for one in found.outlook.findings if one.remedy is Remedy.HOLD), None)
-    one = asking or (held if found.hold else None)
-    if one is not None:
+    known = {each.key for each in found.told if each.is_accepted}
+    group = found.group if found.group and found.group.key not in known else None
+    one = asking or group or (held if found.hold else None)
+    keys = [*([one.key] if one else []), *(each.key for each in found.told if _stands_alone(each, found))]
+    if keys:
         yield Next("To look again, once the side that is wrong is put right by hand", f"reconcile run {job}")
-        for side in Side:
-            word = f"reconcile resolve {one.key} --take {side} --dry-run --job {job}"
-            yield Next(f"To see what taking the {_SIDES[side]}'s word would write", word)
-        accept = f"reconcile accept {one.key} --by YOU --why TEXT --until DATE --job {job}"
+    if one is not None:
+        yield from (taking(side, one.key, job) for side in found.takes)
+    for key in dict.fromkeys(keys):
+        accept = f"reconcile accept {key} --by YOU --why TEXT --until DATE --job {job}"
         yield Next("To say that it is known and may stay", accept)
-    elif held and any(delta.outcome is Outcome.HELD for delta in found.outlook.deltas):
+    if not keys and held and any(delta.outcome is Outcome.HELD for delta in found.outlook.deltas):
         why = bounded(next(delta.why for delta in found.outlook.deltas if delta.outcome is Outcome.HELD), 200)
         yield Next(f"To look again; what stands in the way is in the job file ({why})", f"reconcile check {job}")
+
+
+def taking(side: Side, key: str, job: str) -> Next:
+    """Return how a person sees what taking one side's word would write."""
+    word = f"reconcile resolve {key} --take {side} --dry-run --job {job}"
+    return Next(f"To see what taking the {_SIDES[side]}'s word would write", word)
 
 
 _SIDES: Final = {Side.CALENDAR: "calendar", Side.CRM: "CRM"}

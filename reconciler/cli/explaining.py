@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import explained, logs, running, screen
 from reconciler.cli.differing import differences
-from reconciler.cli.explained import Sides, commands
+from reconciler.cli.explained import Sides, commands, taking
 from reconciler.cli.world import Format, Named, load_job
 from reconciler.errors import UsageError
 from reconciler.findings import inert
-from reconciler.model import Kind
+from reconciler.model import Kind, Side
 from reconciler.report import mask
 from reconciler.report.finding import ADVICE
 from reconciler.report.words import bounded, moment, plural
@@ -113,6 +113,11 @@ def _show_stored(call: Call, row: Mapping[str, Any], look: Look, visible: frozen
         f"  what now   a person decides: {ADVICE[kind]}\n\n"
         f"To look again:\n    reconcile --dry-run {look.job}"
     )
+    if told.is_open and kind is Kind.COVERAGE_GAP:
+        screen.write(f"To see what is wrong, and what to ask an administrator for:\n    reconcile check {look.job}")
+    if told.is_open and kind is Kind.TZ_SHIFT:
+        words = (taking(side, row["key"], look.job) for side in Side)
+        screen.write("\n".join(f"{one.purpose}:\n    {one.command}" for one in words))
     if told.is_open:
         accept = f"reconcile accept {row['key']} --by YOU --why TEXT --until DATE --job {look.job}"
         screen.write(f"To say that it is known and may stay:\n    {accept}")

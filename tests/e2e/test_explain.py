@@ -90,12 +90,72 @@ def test_what_a_person_decides_comes_with_both_words(world: World, explain: Expl
     world.write(ANN, event("a"))
     world.run()
     world.write(ANN, event("a", LATER))
-    world.sql("UPDATE appointments SET starts_at = '2026-11-24 19:00:00', version = 2")
+    world.sql("UPDATE appointments SET starts_at = '2026-11-24 19:00:00', ends_at = '2026-11-24 20:00:00', version = 2")
+    world.run()
+    world.now += timedelta(hours=1)
     [finding] = world.run().findings
     said = explain(finding.key)
     for side in ("calendar", "crm"):
         assert f"reconcile resolve {finding.key} --take {side} --dry-run --job acme.toml" in typed(said)
     assert f"reconcile accept {finding.key} --by YOU --why TEXT --until DATE --job acme.toml" in typed(said)
+
+
+def test_a_word_that_can_not_be_taken_is_not_offered(world: World, explain: Explain) -> None:
+    world.write(ANN, event("a"), event("b", LATER))
+    world.run()
+    world.write(ANN, event("a"))
+    [finding] = world.run().findings
+    said = explain(finding.key)
+    assert [one for one in typed(said) if "resolve" in one] == [], "that it is not shown is no evidence"
+    assert f"reconcile accept {finding.key} --by YOU --why TEXT --until DATE --job acme.toml" in typed(said)
+
+
+def test_what_the_crm_has_left_empty_is_nothing_and_not_uncompared(world: World, explain: Explain) -> None:
+    world.write(ANN, event("a"))
+    world.run()
+    world.sql("UPDATE appointments SET contact_email = NULL, version = 2")
+    world.run()
+    [line] = [line for line in explain("1")["text"].splitlines() if line.startswith("  contact ")]
+    assert line.split() == ["contact", CLIENT, "nothing", CLIENT]
+
+
+def test_a_record_that_is_held_with_others_comes_with_what_they_are_held_for(world: World, explain: Explain) -> None:
+    starts = [NOW + timedelta(days=number) for number in range(2, 5)]
+    world.write(ANN, *(event(f"e{number}", start) for number, start in enumerate(starts)))
+    for number, start in enumerate(starts):
+        world.insert(f"e{number}", start + timedelta(hours=1))
+    [shift] = world.run().findings
+    said = explain("2")
+    assert (said["holds"], said["deltas"], [one["key"] for one in said["told"]]) == (["tz_shift"], [], [shift.key])
+    assert [one for one in typed(said) if "resolve" in one] == [
+        f"reconcile resolve {shift.key} --take {side} --dry-run --job acme.toml" for side in ("calendar", "crm")
+    ]
+    assert [one for one in typed(said) if "resolve" in one] == [
+        line.strip() for line in explain(shift.key)["text"].splitlines() if "resolve" in line
+    ], "and so does the finding about all of them"
+
+
+def test_two_appointments_at_once_are_not_called_nothing_to_do(world: World, explain: Explain) -> None:
+    world.write(ANN, event("a"), event("b", NOW + timedelta(days=2, minutes=30), client="joe@mail.example"))
+    [_, _, clash] = sorted(world.run().findings, key=lambda finding: finding.kind == "double_booked_agent")
+    said = explain(clash.key)
+    assert "a person decides: ask the agent to move one" in said["text"]
+    accept = f"reconcile accept {clash.key} --by YOU --why TEXT --until DATE --job acme.toml"
+    assert accept in typed(said)
+    words = ["accept", clash.key, "--by", "Kim", "--why", "both know", "--until", "2026-11-30", "--job", "acme.toml"]
+    assert entry.call(words, Place(environ={}, cwd=world.folder, clock=lambda: world.now)) == 0
+    said = explain(clash.key)
+    assert "known by Kim, and may stay until Mon 30 Nov 2026" in said["text"]
+    assert accept not in typed(said)
+
+
+def test_a_record_that_may_be_an_events_is_explained_with_that_event(world: World, explain: Explain) -> None:
+    world.write(ANN, event("a"))
+    number = world.insert(None)
+    [finding] = world.run().findings
+    said = explain(str(number))
+    assert (finding.kind, said["event"], said["holds"]) == ("ambiguous", "a", ["ambiguous"])
+    assert f"reconcile resolve {finding.key} --take calendar --dry-run --job acme.toml" in typed(said)
 
 
 def test_a_private_event_says_that_nothing_else_was_read(world: World, explain: Explain) -> None:
