@@ -20,9 +20,9 @@ _Said = TypeVar("_Said", Acceptance, Finding, PastRun, Taken, Told, Watched)
 HIDDEN: Final = "•••"
 TEXTS: Final = frozenset({"title", "location"})
 ADDRESSES: Final = frozenset({"contact", "participants"})
-_ADDRESS: Final = re.compile(
-    r"[^\s@<>\"'(),;:\[\]]+@[^\s@<>\"'(),;:\[\]]+\.[^\s@<>\"'(),;:\[\]]*[^\s@<>\"'(),;:\[\].!?]"
-)
+_PART: Final = r"[^\s@<>\"'(),;:\[\]]"
+_ADDRESS: Final = re.compile(rf"(?:{_PART}|(?<=\w)'(?=\w))+@{_PART}*[^\s@<>\"'(),;:\[\].!?]")
+"""An address as it stands in a sentence; its host may be one word, or cut, and a name may have an apostrophe."""
 
 
 def address(value: str) -> str:
@@ -30,7 +30,8 @@ def address(value: str) -> str:
     name, at, host = value.rpartition("@")
     if not at:
         return HIDDEN
-    return f"{name[:1]}{HIDDEN}@{HIDDEN}.{host.rpartition('.')[2]}"
+    _, dot, last = host.rpartition(".")
+    return f"{name[:1]}{HIDDEN}@{HIDDEN}{dot}{last if dot else ''}"
 
 
 def sentence(value: str, visible: frozenset[str]) -> str:

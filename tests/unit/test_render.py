@@ -438,10 +438,28 @@ def test_masking_hides_clients_and_keeps_agents_everywhere() -> None:
 
 @pytest.mark.parametrize(
     ("address", "says"),
-    [("jo@home.example", "j•••@•••.example"), ("x", "•••"), ("a.b+c@mail.home.co", "a•••@•••.co")],
+    [
+        *(("jo@home.example", "j•••@•••.example"), ("x", "•••"), ("a.b+c@mail.home.co", "a•••@•••.co")),
+        ("jo@smiths-house", "j•••@•••"),  # one word may be all that there is to know
+    ],
 )
 def test_an_address_keeps_its_first_letter_and_its_last_word(address: str, says: str) -> None:
     assert mask.address(address) == says
+
+
+@pytest.mark.parametrize(
+    ("said", "masked"),
+    [
+        ("o'brien@home.example is new", "o•••@•••.example is new"),
+        ("'jo@home.example' is new", "'j•••@•••.example' is new"),
+        ("no record of jo.smith@home…", "no record of j•••@•••"),
+        ("no record of jo.smith@home", "no record of j•••@•••"),
+        ("ask ann@acme.example, not jo@home.example.", "ask ann@acme.example, not j•••@•••.example."),
+        ("3 @ 10:00", "3 @ 10:00"),
+    ],
+)
+def test_a_sentence_shows_no_address_though_it_was_cut_in_the_middle_of_one(said: str, masked: str) -> None:
+    assert mask.sentence(said, frozenset({"ann@acme.example"})) == masked
 
 
 # ---- what is written to calendars -----------------------------------------------------------------------------------
