@@ -19,7 +19,6 @@ import orjson
 from reconciler import reporting
 from reconciler.errors import ReconcilerError
 from reconciler.report.answer import Answer, Fate
-from reconciler.report.facts import STALE
 from reconciler.report.mail import Letter, Post, Server, attached, message_id
 from reconciler.report.words import bounded, plural
 from reconciler.reporting import Desk, Made
@@ -272,12 +271,17 @@ class _Turn:
         )
 
     def _not_due(self, report: Report, kind: Kind, after: Delivery | None) -> str:
-        if after is not None and report.until == after.until and not _tells_silence(report, kind):
+        if after is not None and report.until == after.until and not self._tells_silence(report, kind):
             return "no run has ended since the last one"
         if kind is Kind.URGENT:
             return "nothing is newly refused, blind or critical" if report.is_quiet else ""
         quiet = report.is_quiet and self.sending.desk.job.report.when == "changes"
         return 'nothing has changed, and [report] when = "changes"' if quiet else ""
+
+    def _tells_silence(self, report: Report, kind: Kind) -> bool:
+        """Tell whether that no run ended for so long is what there is to tell: once, as each has one digest."""
+        silent = report.made_at - report.until
+        return kind is Kind.REPORT and silent > reporting.stale_after(self.sending.desk.job)
 
     # ---- the last one again
 
@@ -350,7 +354,7 @@ class _Turn:
             message_id=number,
             list_name=report.job,
             title=report.brand.title,
-            earlier=after.message_id if after else None,
+            earlier=deliveries.thread(self._known(), after),
             attachments=attachments,
         )
         return lambda: sending.post.send(letter, server)
@@ -366,11 +370,6 @@ class _Turn:
         quota = (sending.quota or Quota)(project, budget, sending.desk.state.engine)
         body = orjson.dumps({"slack": slack, "teams": teams, "json": plain}[table.format](report))
         return lambda: hook.send(body, digest, report.made_at, quota)
-
-
-def _tells_silence(report: Report, kind: Kind) -> bool:
-    """Tell whether that no run ended for so long is what there is to tell: once, for each silence has one digest."""
-    return kind is Kind.REPORT and report.made_at - report.until > STALE
 
 
 AGAIN: Final = "`reconcile report --send --again` sends it once more"

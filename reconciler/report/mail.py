@@ -76,7 +76,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A mail as it is meant. `list_name` names the list it belongs to, `earlier` the mail it follows in its thread."""
+    """A mail as it is meant. `list_name` names the list it belongs to, `earlier` those it follows, oldest first."""
 
     sender: str
     to: tuple[str, ...] = field(repr=False)
@@ -87,7 +87,7 @@ class Letter:
     message_id: str
     list_name: str
     title: str = ""
-    earlier: str | None = None
+    earlier: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
 
 
@@ -104,8 +104,8 @@ def composed(letter: Letter) -> EmailMessage:
     message["To"] = [Address(addr_spec=_plain(one)) for one in letter.to]
     message["Date"] = format_datetime(letter.made_at)
     message["Message-ID"] = letter.message_id
-    if letter.earlier:
-        message["In-Reply-To"] = message["References"] = letter.earlier
+    if letter.earlier:  # RFC 5322, 3.6.4: more than the last, so that a mail that is lost does not cut the thread
+        message["In-Reply-To"], message["References"] = letter.earlier[-1], " ".join(letter.earlier)
     message["List-Id"] = f"<{_label(letter.list_name)}.reconcile.{_domain(letter.sender)}>"
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday note answers it
     message["X-Auto-Response-Suppress"] = "All"  # Exchange's word for the same
@@ -113,8 +113,13 @@ def composed(letter: Letter) -> EmailMessage:
     message.add_alternative(_encodable(letter.html), subtype="html")
     for each in letter.attachments:
         main, _, sub = each.kind.partition("/")
-        message.add_attachment(each.content, maintype=main, subtype=sub, filename=each.name)
+        message.add_attachment(each.content, main, sub, filename=each.name, params=_charset(main))
     return message
+
+
+def _charset(main: str) -> dict[str, str]:
+    """Say how a text is encoded: without a word, programs take it for ASCII, or for their own code page."""
+    return {"charset": "utf-8"} if main == "text" else {}
 
 
 def _plain(address: str) -> str:

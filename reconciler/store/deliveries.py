@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STALE: Final = timedelta(minutes=10)
 """After that a claim is nobody's any more: no server is waited for that long."""
 CLAIMED: Final = "claimed"
+THREAD: Final = 5
+"""Reports before it that a report names as those it follows."""
 KEPT: Final = 500
 """Deliveries of a channel that are looked at: a year of daily reports and of what was urgent between."""
 
@@ -95,6 +97,12 @@ def latest(found: Iterable[Delivery], *, urgent: bool = False) -> Delivery | Non
     """Return the latest of these that reached its channel or may have: a report, or with `urgent` either kind."""
     kinds = {Kind.REPORT, Kind.URGENT} if urgent else {Kind.REPORT}
     return max((one for one in found if one.is_out and one.kind in kinds), key=_number, default=None)
+
+
+def thread(found: Iterable[Delivery], after: Delivery | None) -> tuple[str, ...]:
+    """Return the ids of what a report that comes after `after` follows, oldest first: that one is the last of them."""
+    ids = [one.message_id for one in found if after and one.is_out and one.id <= after.id]
+    return tuple(ids[-THREAD:])
 
 
 def of(connection: Connection, state: State, channel: str, now: datetime) -> list[Delivery]:

@@ -39,7 +39,7 @@ LETTER = Letter(
     message_id=message_id("ab" * 32, "reconcile@acme.example"),
     list_name="acme",
     title="Äcme Réalty",
-    earlier="<earlier@acme.example>",
+    earlier=("<first@acme.example>", "<earlier@acme.example>"),
     attachments=(Attachment("acme-2026-11-23.csv", "text/csv", "a,b\r\nZoë,=1\r\n".encode()),),
 )
 IMPATIENT = Post(step=0.3, whole=0.3)
@@ -72,7 +72,8 @@ def test_a_mail_arrives_as_it_was_meant(box: Postbox) -> None:
     assert letter["To"] == "ops@acme.example, boss@acme.example"
     assert letter["Date"].datetime == NOW
     assert letter["Message-ID"] == f"<{'ab' * 12}@acme.example>"
-    assert letter["In-Reply-To"] == letter["References"] == "<earlier@acme.example>"
+    assert letter["In-Reply-To"] == "<earlier@acme.example>"
+    assert letter["References"] == "<first@acme.example> <earlier@acme.example>"
     assert letter["List-Id"] == "<acme.reconcile.acme.example>"
     assert letter["Auto-Submitted"] == "auto-generated"
     assert letter.get_content_type() == "multipart/mixed"
@@ -80,6 +81,7 @@ def test_a_mail_arrives_as_it_was_meant(box: Postbox) -> None:
     assert first.get_content_type() == "multipart/alternative"
     assert attached.get_filename() == "acme-2026-11-23.csv"
     assert attached.get_content_disposition() == "attachment"
+    assert attached.get_content_charset() == "utf-8"
 
 
 def test_bodies_keep_their_dots_and_accents(box: Postbox) -> None:
@@ -102,10 +104,11 @@ def test_what_is_sent_is_ascii_in_lines_that_every_server_takes() -> None:
 def test_ids_stand_as_they_are_even_where_the_domain_is_long() -> None:
     sender = "r@" + "sub." * 30 + "acme.example"
     number = message_id("cd" * 32, sender)
-    letter = replace(LETTER, sender=sender, message_id=number, earlier=number, list_name="Äcme & Söhne" * 5)
+    letter = replace(LETTER, sender=sender, message_id=number, earlier=(number, number), list_name="Äcme & Söhne" * 5)
     sent = composed(letter).as_bytes().decode("ascii")
     unfolded = sent.replace("\r\n ", " ")
-    for name in ("Message-ID", "In-Reply-To", "References"):
+    assert f"References: {number} {number}\r\n" in unfolded.replace("  ", " ")
+    for name in ("Message-ID", "In-Reply-To"):
         assert f"{name}:  {number}\r\n".replace(":  ", ": ") in unfolded.replace(":  ", ": ")
     assert "=?" not in re.search(r"List-Id: (.*)\r\n", unfolded)[1]  # type: ignore[index]
 

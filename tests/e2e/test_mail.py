@@ -128,6 +128,7 @@ def test_each_report_goes_on_where_the_last_one_ended_in_its_thread(office: Offi
     assert first["In-Reply-To"] is None
     assert second["In-Reply-To"] == second["References"] == first["Message-ID"]
     assert third["In-Reply-To"] == second["Message-ID"]
+    assert third["References"].split() == [first["Message-ID"], second["Message-ID"]]
     assert len({letter["Message-ID"] for letter in box.letters}) == 3
     rows = known(world)
     assert [row["since_at"] for row in rows[1:]] == [row["until_at"] for row in rows[:-1]]
@@ -164,6 +165,16 @@ def test_that_no_run_has_ended_for_long_is_told_once(office: Office, box: Postbo
     assert len(box.letters) == 3
     first, _, last = known(world)
     assert last["since_at"] == first["until_at"]
+
+
+def test_a_job_that_runs_once_a_week_is_not_silent_before(office: Office) -> None:
+    world = office(section='freshness = "8d"')
+    world.run()
+    sent(world)
+    later(world, timedelta(days=7))
+    assert steps(sent(world)) == [Step.NOTHING]
+    later(world, timedelta(days=1, hours=1))
+    assert steps(sent(world)) == [Step.SENT]
 
 
 def test_nobody_to_tell_is_nothing_to_do(office: Office) -> None:
