@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from reconciler.agents import names_of
@@ -21,7 +21,7 @@ from reconciler.errors import ReconcilerError, UsageError
 from reconciler.report.build import build
 from reconciler.report.look import Look
 from reconciler.report.mask import masked_period
-from reconciler.report.recorded import Recorded
+from reconciler.report.recorded import STALE, Recorded
 from reconciler.report.report import Report
 from reconciler.report.route import Part, folded, narrowed
 from reconciler.report.words import bounded
@@ -142,11 +142,17 @@ def _wanted(desk: Desk, asked: Asked, part: Part | None) -> Wanted:
         calendars=desk.directory.calendars if desk.directory else None,
         kinds={source.name: source.kind for source in desk.job.sources},
         zone=desk.job.report.timezone,
+        stale=stale_after(desk.job),
     )
     if part is None or asked.route is None:
         return wanted
     offices = frozenset(asked.route.office or ()) if part.has_days else None
     return replace(wanted, offices=offices, concerns=part.concerns)
+
+
+def stale_after(job: Job) -> timedelta:
+    """Return how old the latest run may be: a day, or as long as `[run] freshness` lets a calendar go unread."""
+    return max(STALE, job.run.freshness)
 
 
 # ---- who may see what -----------------------------------------------------------------------------------------------

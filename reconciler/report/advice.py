@@ -78,7 +78,10 @@ def notes(facts: Facts) -> Iterator[str]:
         began = moment(recorded.attempted.started_at, zone)
         yield f"The run that began {began} has not ended: what it found is not told here."
     if facts.silent is not None:
-        yield f"The latest run that ended began {lasting(facts.silent)} ago: look whether the schedule still runs."
+        yield (
+            f"The latest run that ended began {lasting(facts.silent)} ago: look whether the schedule still runs. "
+            "A job that is meant to run more rarely says so by its [run] freshness."
+        )
     run = ruling(recorded)
     if run is not None and not facts.is_urgent:
         yield from islice(consents(result_of(recorded.job, run), facts.look), CONSENTS)

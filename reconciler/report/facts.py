@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 LISTED: Final = 20
 """Rows of one section, causes, and calendars that are listed; what is more is counted."""
 
-STALE: Final = timedelta(hours=24)
-"""How old the latest run may be before what it saw is no news of today any more."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -93,7 +90,7 @@ def _silent(recorded: Recorded) -> timedelta | None:
     if recorded.is_past or recorded.last is None:
         return None
     age = recorded.made_at - recorded.last.started_at
-    return age if age > STALE else None
+    return age if age > recorded.stale else None
 
 
 def _is_urgent(cause: Cause, tally: Tally) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
 from reconciler.model import Acceptance, Action, Change, Fields, Finding, Kind, Outcome, Side
@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 ORDINARY: Final = frozenset({"", "run"})
 """Commands that are ordinary runs: what they say of the job as a whole holds until the next of them."""
+
+STALE: Final = timedelta(hours=24)
+"""How old the latest run may be before what it saw is no news of today any more, if nobody says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +165,11 @@ class Recorded:
     `runs` are those of the period, the newest first; `last` is the latest one that ended by `until`, `attempted` the
     latest one of all where that is another one (it did not end), `before` the latest ordinary one that ended by
     `since`: by it a refusal is known to be an old one. `is_past` says that `until` was asked for: nothing is wrong with
-    its being long ago. `calendars` are those of the job file. `findings` are open ones and those resolved in the
-    period, most urgent first. `office_of` names the office of each agent that has one. `part` says whose part of the
-    job this is, empty for all of it; `has_days` is false where nobody can tell what of the days is that part's.
-    `more_runs` counts the runs of the period that are older than `runs`; `notes` are sentences about what could not be
-    known for this report.
+    its being long ago; else a run that is older than `stale` is no news of today any more. `calendars` are those of the
+    job file. `findings` are open ones and those resolved in the period, most urgent first. `office_of` names the office
+    of each agent that has one. `part` says whose part of the job this is, empty for all of it; `has_days` is false
+    where nobody can tell what of the days is that part's. `more_runs` counts the runs of the period that are older than
+    `runs`; `notes` are sentences about what could not be known for this report.
     """
 
     job: str
@@ -178,6 +181,7 @@ class Recorded:
     attempted: PastRun | None = None
     before: PastRun | None = None
     is_past: bool = False
+    stale: timedelta = STALE
     calendars: tuple[Watched, ...] = ()
     findings: Iterable[Tracked] = ()
     fixes: Iterable[Fix] = ()

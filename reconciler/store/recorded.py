@@ -18,7 +18,7 @@ from sqlalchemy import Row, and_, func, select
 
 from reconciler.errors import UsageError
 from reconciler.model import Kind
-from reconciler.report.recorded import ORDINARY, Day, PastRun, Place, Recorded, Stream, Told, Watched
+from reconciler.report.recorded import ORDINARY, STALE, Day, PastRun, Place, Recorded, Stream, Told, Watched
 from reconciler.store import codec, deliveries
 from reconciler.store.schema import calendars, days, runs
 from reconciler.store.tracked import Concerns, fixes, tracked, within
@@ -56,8 +56,8 @@ class Wanted:
     The period is (`since`, `until`]. Where one is not given, it ends with the latest run that ended, and begins
     where the last report of `channel` did end; an `urgent` one is over for urgent ones only. `run` is the
     period of that run alone. `calendars` are those of the job file, None where nobody could be asked; `kinds` names
-    each source's kind. Days are those of `zone`, and of `offices` where only these are meant; findings and writes are
-    of the agents whom it `concerns`.
+    each source's kind. A run is no news of today any more once it is older than `stale`. Days are those of `zone`, and
+    of `offices` where only these are meant; findings and writes are of the agents whom it `concerns`.
     """
 
     made_at: datetime
@@ -69,6 +69,7 @@ class Wanted:
     calendars: tuple[Calendar, ...] | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
     zone: str = "UTC"
+    stale: timedelta = STALE
     offices: frozenset[str] | None = None
     concerns: Concerns = lambda _: True
 
@@ -93,6 +94,7 @@ def recorded(connection: Connection, state: State, wanted: Wanted) -> Recorded:
         attempted=attempted,
         before=_latest(connection, state, runs.c.started_at <= codec.epoch(since), runs.c.command.in_(ORDINARY)),
         is_past=wanted.run is not None or wanted.until is not None,
+        stale=wanted.stale,
         calendars=_watched(connection, state, wanted, until),
         findings=Stream(lambda: tracked(connection, state, (since, until), wanted.made_at, places, wanted.concerns)),
         fixes=Stream(lambda: fixes(connection, state, (since, until), wanted.concerns)),

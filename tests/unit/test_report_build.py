@@ -121,6 +121,7 @@ def test_no_report_says_safe_of_a_job_that_stopped_running() -> None:
     assert "No run has ended for 2 days" in found.headline
     assert any("reconcile status acme" in step.command for step in found.following)
     assert report(made_at=late, is_past=True).mood is Mood.SAFE, "of a month that is over nobody expects a run today"
+    assert report(made_at=late, stale=timedelta(days=8)).mood is Mood.SAFE, "nor of a job that runs once a week"
 
 
 def test_a_calendar_that_was_never_read_is_not_seen() -> None:
