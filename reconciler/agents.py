@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from reconciler.config.hosts import is_loopback, split
 from reconciler.config.secret import FeedUrl, Reference
 from reconciler.config.values import WrongError, email, nearest, one_of, shown, visible, zone
 from reconciler.errors import ConfigError, Problem
@@ -196,10 +197,12 @@ class _Reader:
         return Place(text, str(self.base / visible(text)))
 
     def _outsider(self, text: str, reference: Reference | None) -> None:
-        """Refuse what a row of the CRM may not name, whoever wrote it: a secret of the job, or a file elsewhere."""
+        """Refuse what a row of the CRM may not name, whoever wrote it: secrets, this machine, files elsewhere."""
         hint = "name it in an agents file"
         if reference:
             raise WrongError("names a secret, and comes out of the CRM", hint)
+        if "://" in text and is_loopback((split(text).hostname or "").rstrip(".")):
+            raise WrongError("is an address of this machine, and comes out of the CRM", hint)
         if "://" not in text and not (self.base / text).resolve().is_relative_to(self.base.resolve()):
             raise WrongError("is a file outside of the job's folder, and comes out of the CRM", hint)
 

@@ -339,6 +339,30 @@ def test_a_name_that_leads_inside_is_refused_even_if_it_also_leads_outside(addre
     assert why.endswith("which is not allowed (allow_private)")
 
 
+@pytest.mark.parametrize(
+    "host", ["2130706433", "017700000001", "0x7f000001", "127.1", "0x7f.1", "1.0.0.127.evil.example"]
+)
+def test_however_this_machine_is_spelled_it_is_known_by_its_address(host: str) -> None:
+    """Where the resolver reads such numbers as an address, as the C library does; elsewhere it is a name of nobody."""
+    fetcher = FETCHER if "evil" not in host else replace(FETCHER, resolve=lambda *_: ["127.0.0.1"])
+    why = failure(fetcher, f"https://{host}/a.ics")
+    assert why in {
+        "leads to this machine, which is not allowed (allow_private)",
+        "has a host name that can't be resolved",
+    }
+    assert failure(fetcher, f"http://{host}/a.ics") == "is not encrypted: only https is read"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "127.0.0.1"])
+def test_a_host_that_says_it_is_this_machine_is_nowhere_else(server: Server, host: str) -> None:
+    url = f"http://{host}:{server.server_port}/a.ics"
+    assert replace(FETCHER, resolve=lambda *_: ["127.0.0.1"]).fetch(url).body == BODY
+    elsewhere = replace(FETCHER, resolve=lambda *_: ["10.0.0.7"], allow_private=True)
+    assert (
+        failure(elsewhere, url) == "leads to another machine than its name says, which is not allowed (allow_private)"
+    )
+
+
 def test_a_name_without_address_is_unreachable() -> None:
     def unknown(_host: str, _port: int) -> list[str]:
         raise OSError("no such name")

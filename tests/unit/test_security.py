@@ -234,6 +234,9 @@ def test_a_public_address_is_none_of_these() -> None:
         ("../../other/ann.ics", "outside of the job's folder"),
         ("/etc/passwd", "outside of the job's folder"),
         ("http://169.254.169.254/latest", "only https"),
+        ("http://127.0.0.1:9200/_search", "an address of this machine"),
+        ("https://localhost./a.ics", "an address of this machine"),
+        ("https://[::1]/a.ics", "an address of this machine"),
     ],
 )
 def test_a_row_of_the_crm_names_no_secret_and_no_file_elsewhere(tmp_path: Path, place: str, why: str) -> None:
