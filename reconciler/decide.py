@@ -1,4 +1,4 @@
-"""The decision table (README, "What is decided"): one pair in, one named situation out, for every input there can be.
+"""The decision table (docs/rules.md): one pair in, one named situation out, for every input there can be.
 
 Policy, limits and capabilities filter verdicts afterwards; they never change them.
 """

@@ -1,4 +1,4 @@
-"""What a run came to, as one value: printed for people, or the JSON object that scripts rely on (README, "Result")."""
+"""What a run came to, as one value: printed for people, or the JSON object that scripts rely on (docs/result.md)."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def run(setup: Setup, options: Options, progress: Callable[[int, int], None] = l
 
 @contextmanager
 def _apart(setup: Setup, options: Options, this: Session) -> Iterator[Setup]:
-    """Give a dry run that looks through other glasses than the state was made with a throw-away state (README)."""
+    """Give a dry run that looks through other glasses than the state was made with a throw-away state."""
     if not setup.is_dry or not _is_other_scope(setup, options, this):
         yield setup
         return

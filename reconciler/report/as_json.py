@@ -1,4 +1,4 @@
-"""The report for scripts: the last run's result (README, "Result"), and what is new, open and over in the period.
+"""The report for scripts: the last run's result (docs/result.md), and what is new, open and over in the period.
 
 Pure. `head` is the small part of the object, `items` walks once through what may be long and says into which of its
 lists each thing goes. Times and fields stand in their canonical spelling, as in every JSON of this program.

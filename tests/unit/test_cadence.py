@@ -213,11 +213,11 @@ def test_freshness_shorter_than_a_turn_is_a_promise_too() -> None:
 
 # ---- documents ------------------------------------------------------------------------------------------------------
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs/google.md").read_text("utf-8")
 
 
-def test_the_readme_says_how_often_each_calendar_has_its_turn() -> None:
-    text = README.split("## How often Google can be read", 1)[1].split("\n## ", 1)[0]
+def test_the_page_says_how_often_each_calendar_has_its_turn() -> None:
+    text = PAGE.split("## How often Google can be read", 1)[1].split("\n## ", 1)[0]
     _, _, *rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"
     ]
@@ -229,8 +229,8 @@ def test_the_readme_says_how_often_each_calendar_has_its_turn() -> None:
             assert spoken(turn) == cell
 
 
-def test_the_readme_shows_what_check_says() -> None:
-    shown = README.split("<!-- output: cadence -->\n```\n", 1)[1].split("\n```", 1)[0]
+def test_the_page_shows_what_check_says() -> None:
+    shown = PAGE.split("<!-- output: cadence -->\n```\n", 1)[1].split("\n```", 1)[0]
     assert [f"{each.about:<7}  {each.says}" for each in said(5_000, "*/5 * * * *").values()] == shown.splitlines()
 
 

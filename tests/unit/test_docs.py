@@ -1,4 +1,4 @@
-"""The README does not lie: its commands parse, its tables are the code's, its screens are what the program prints."""
+"""README and docs/ do not lie: commands parse, tables are the code's, screens are what is printed."""
 
 from __future__ import annotations
 
@@ -42,19 +42,21 @@ from reconciler.simulator import brokerage, exporters, office
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = {page.stem: page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md")}
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 
 
-def block(mark: str) -> str:
+def block(mark: str, text: str = README) -> str:
     """Return the fenced block that follows the comment `mark`."""
-    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w*\n(.*?)```", README, re.DOTALL)
-    assert found, f"README has no block {mark}"
+    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
+    assert found, f"there is no block {mark}"
     return found[1]
 
 
-def table(heading: str) -> list[list[str]]:
+def table(heading: str, page: str = README) -> list[list[str]]:
     """Return the rows of the first table below a heading, without its head."""
-    text = README.split(f"\n{heading}\n", 1)[1]
+    text = f"\n{page}".split(f"\n{heading}\n", 1)[1]
     rows = [line for line in text.split("\n#", 1)[0].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
@@ -67,10 +69,18 @@ def call(folder: Path, *words: str) -> int:
 
 
 def typed() -> list[str]:
-    fenced = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    lines = [line for part in fenced for line in part.splitlines() if line.startswith("reconcile ")]
-    listed = [re.sub(r"[\[\]]", "", row[0].strip("`")) for row in table("## Commands")]
-    return [*lines, *listed]
+    text = "\n".join([README, *DOCS.values()])
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("reconcile ")]
+    inline = [one.replace("\n", " ") for one in re.findall(r"`(reconcile [^`]+)`", text)]
+    known = rf"reconcile (--dry-run\b|{'|'.join(commands.NAMES)}\b)"
+    shown = (re.sub(r"[\[\]]", "", one.split(" #")[0]) for one in [*lines, *inline] if re.match(known, one))
+    return sorted({skeleton(one): one for one in shown}.values())
+
+
+def skeleton(command: str) -> tuple[str, ...]:
+    """Return what of a command line can be misspelt: its first words, where they are fixed, and its options."""
+    words = shlex.split(command)
+    return (*[word for word in words[1:3] if word.islower()], *sorted(word for word in words if word[:2] == "--"))
 
 
 @pytest.mark.parametrize("command", typed())
@@ -106,6 +116,7 @@ def test_the_exit_codes_are_the_codes() -> None:
 
 # ---- the decision table ---------------------------------------------------------------------------------------------
 
+DECIDED = table("# What is decided, and what is found", DOCS["rules"])
 AT = {"start": "2026-11-24T15:00:00Z", "end": "2026-11-24T16:00:00Z", "agent": "ann@acme.example"}
 LATER = {**AT, "start": "2026-11-24T15:30:00Z"}
 EARLIER = {**AT, "start": "2026-11-24T14:30:00Z"}
@@ -164,7 +175,7 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("row", table("## What is decided"), ids=lambda row: row[3].strip("`"))
+@pytest.mark.parametrize("row", DECIDED, ids=lambda row: row[3].strip("`"))
 def test_the_decision_table_is_what_the_code_decides(row: list[str]) -> None:
     calendar, crm, base, situation, *directions = row
     for example in EXAMPLES[calendar, crm, base]:
@@ -175,13 +186,14 @@ def test_the_decision_table_is_what_the_code_decides(row: list[str]) -> None:
 
 
 def test_the_decision_table_names_every_situation() -> None:
-    rows = table("## What is decided")
+    rows = DECIDED
     assert {row[3].strip("`") for row in rows} == set(Situation)
     assert {tuple(row[:3]) for row in rows} == set(EXAMPLES)
 
 
 def test_every_kind_of_finding_is_explained() -> None:
-    assert {kind for row in table("### What is found") for kind in re.findall(r"`(\w+)`", row[0])} == set(Kind)
+    rows = table("## What is found", DOCS["rules"])
+    assert {kind for row in rows for kind in re.findall(r"`(\w+)`", row[0])} == set(Kind)
 
 
 # ---- job file and JSON ----------------------------------------------------------------------------------------------
@@ -198,7 +210,7 @@ def keys(model: type[BaseModel]) -> Iterator[str]:
 
 
 def test_every_key_of_a_job_file_is_in_the_reference() -> None:
-    reference = " ".join(" ".join(row) for row in table("## The job file"))
+    reference = " ".join(" ".join(row) for row in table("# The job file", DOCS["job-file"]))
     named = set(re.findall(r"\w+", reference))
     assert set(keys(Job)) - named == set()
 
@@ -206,7 +218,7 @@ def test_every_key_of_a_job_file_is_in_the_reference() -> None:
 def test_the_json_that_is_shown_has_the_keys_that_are_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = json.loads(block("keys: result"))
+    shown = json.loads(block("keys: result", DOCS["result"]))
     assert call(tmp_path, "demo", "--dir", "box", "--format", "json") == 0
     written = json.loads(capsys.readouterr().out)["runs"][2]
     assert list(shown) == list(written)
@@ -244,7 +256,7 @@ def test_a_refusal_reads_as_it_is_shown(tmp_path: Path, capsys: pytest.CaptureFi
     said = settled(capsys.readouterr().out, tmp_path)
     head, following = said.split("\n\n", 1)[0], said.rsplit("\n\n", 1)[1]
     consent = "\n".join(following.splitlines()[:4])
-    assert f"{head}\n\n{consent}\n" == block("output: refusal")
+    assert f"{head}\n\n{consent}\n" == block("output: refusal", DOCS["consent"])
 
 
 def test_five_minutes_work_as_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,11 +292,18 @@ def test_every_promise_names_a_test_that_exists() -> None:
         assert [name for name in names if f"def {name}(" not in every] == []
 
 
-def test_links_lead_somewhere() -> None:
-    headings = {
-        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
-        for line in README.splitlines()
-        if line[:1] == "#"
-    }
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.removeprefix("#") in headings if target.startswith("#") else (ROOT / target).is_file(), target
+def anchors(page: Path) -> set[str]:
+    """Return what headings of a page are called in addresses."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    heads = re.findall(r"(?m)^#+ (.+)$", text)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        place, _, anchor = target.partition("#")
+        if not place.startswith("https://"):
+            found = (page.parent / place).resolve() if place else page
+            assert found.is_file(), target
+            assert not anchor or anchor in anchors(found), target
