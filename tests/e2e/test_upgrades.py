@@ -204,6 +204,18 @@ def test_without_a_copy_there_is_none(oldest: Old) -> None:
     assert [path.name for path in oldest.folder.glob("*.before-*")] == []
 
 
+def test_of_two_at_once_the_one_that_waited_leaves_the_copy_of_the_other(
+    oldest: Old, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked before the other was done: what it would copy now is not what was there before."""
+    before = dump(oldest.folder / "state.db")
+    upgrade(engine)
+    monkeypatch.setattr(versions, "version_of", lambda _: VERSIONS[0])
+    found = upgrade(engine)
+    assert (found.before, found.copy) == (versions.HEAD, None)
+    assert dump(oldest.folder / f"state.db.before-{versions.HEAD}") == before
+
+
 def test_where_no_copy_can_be_made_nothing_is_changed(oldest: Old, capsys: pytest.CaptureFixture[str]) -> None:
     (oldest.folder / f"state.db.before-{versions.HEAD}").mkdir()
     before = dump(oldest.folder / "state.db")
