@@ -389,6 +389,21 @@ def test_processes_share_the_reading_and_a_run_counts_on_them(office: World) -> 
     assert "new" in {finding.event for finding in result.findings}
 
 
+def test_what_the_job_names_no_more_is_let_go_by_a_run_and_by_no_pull(office: World) -> None:
+    """A worker that starts late may go by an older list of agents: what a run reads by now is not its to take away."""
+    office.run()
+    office.agents = (ANN,)
+    pulled(office)
+    assert {row["absence"] for row in of_bob(office)} == {None}
+    office.run()
+    assert {row["absence"] for row in of_bob(office)} == {"unseen"}
+
+
+def of_bob(world: World) -> list[Any]:
+    with world.setup(dry_run=True) as setup, setup.state.engine.connect() as connection:
+        return [*connection.execute(select(mirror).where(mirror.c.event.startswith("bob"))).mappings()]
+
+
 def test_a_pull_for_another_crm_is_refused(office: World) -> None:
     with office.setup(dry_run=True) as setup, setup.state.begin() as connection:
         connection.execute(metadata.tables["jobs"].update().values(crm="another"))
