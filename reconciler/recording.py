@@ -152,8 +152,9 @@ def attempts(setup: Setup) -> Counter[tuple[str, ...]]:
 
 def count_attempts(setup: Setup) -> None:
     """Add what this process sent to the totals, where it is no run that is recorded."""
-    with setup.state.begin() as connection:
-        totals.add(connection, setup.state, {"attempts": attempts(setup)})
+    if sent := attempts(setup):
+        with setup.state.begin() as connection:
+            totals.add(connection, setup.state, {"attempts": sent})
 
 
 def _figures(setup: Setup, result: Result, looked: Looked) -> Figures:

@@ -87,8 +87,12 @@ def heeding() -> Iterator[Ending]:
 
 @contextmanager
 def opened(call: Call, named: Named, *, dry_run: bool) -> Iterator[Setup]:
-    """Put a job together for a run that may take long, and that ends when it is asked to."""
+    """Put a job together for a run that may take long, and that ends when it is asked to.
+
+    What a dry run or a pull sends is counted here; any other run is recorded, with what it sent.
+    """
     from reconciler.assembly import assemble
+    from reconciler.recording import count_attempts
 
     world = call.world
     with heeding() as ending:
@@ -98,4 +102,8 @@ def opened(call: Call, named: Named, *, dry_run: bool) -> Iterator[Setup]:
             setup = replace(opened_setup, stop=ending, run=call.event.id, phases=phases)
             call.event.uses(setup)
             call.event.add(dry_run=dry_run)
-            yield setup
+            try:
+                yield setup
+            finally:
+                if dry_run:
+                    count_attempts(setup)

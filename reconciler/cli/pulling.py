@@ -44,14 +44,10 @@ def pull(call: Call, argument: str | None, asked: Asked) -> int:
 
 
 def _pulled(call: Call, named: Named, setup: Setup, shard: Shard, *, full: bool) -> int:
-    from reconciler import recording
     from reconciler.pulling import pull as pull_calendars
 
-    try:
-        with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
-            pulled = pull_calendars(setup, shard, progress, full=full)
-    finally:
-        recording.count_attempts(setup)
+    with screen.progress(call.common, f"Reading the calendars of {named.job.name}") as progress:
+        pulled = pull_calendars(setup, shard, progress, full=full)
     call.event.pulled(pulled.calendars, pulled.counts, shard=str(shard))
     _write(call, pulled)
     return pulled.exit_code

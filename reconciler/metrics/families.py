@@ -263,7 +263,7 @@ _TOTALS: Final = {
     "fixed": ("findings_fixed", "Writes that put a finding right"),
     "resolved": ("findings_resolved", "Findings that ended without a write of ours"),
     "deltas": ("deltas", "Deltas of all runs, by what became of them"),
-    "attempts": ("attempts", "Requests that were sent, by class of answer"),
+    "attempts": ("attempts", "Requests that runs, dry runs and pulls sent, by class of answer"),
 }
 
 
