@@ -7,9 +7,11 @@ import ssl
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import trustme
 
 from reconciler.config import WrongError, encryption
 from reconciler.crm import engines
@@ -34,8 +36,9 @@ ELSEWHERE = [
 def test_postgresql_elsewhere_is_verified_or_refused(spelled: str, mode: str) -> None:
     if not mode and "sslmode={}" in spelled:
         spelled = spelled.replace("&sslmode={}", "").replace("?sslmode={}", "")
-        assert engines.parse_url(spelled).query["sslmode"] == "verify-full"
-        assert database._with_driver(sa.make_url(spelled)).query["sslmode"] == "verify-full"
+        for url in (engines.parse_url(spelled), database._with_driver(sa.make_url(spelled))):
+            assert url.query["sslmode"] == "verify-full"
+            assert url.query["sslrootcert"], "the driver by itself would know no authority at all"
         return
     for opened in (engines.parse_url, lambda url: database._with_driver(sa.make_url(url))):
         with pytest.raises(ConfigError, match="less than sslmode=verify-full") as error:
@@ -56,6 +59,8 @@ def test_an_authority_of_ones_own_may_be_added() -> None:
         "postgresql://crm@127.0.0.1/crm",
         "postgresql://crm@localhost:5433/crm",
         "postgresql://crm@[::1]/crm",
+        "postgresql://crm@/crm?host=::1",
+        "postgresql://crm@/crm?host=[::1]:5432&host=127.0.0.1:5432",
         "postgresql://crm@/crm?host=/run/postgresql",
         "postgresql://crm@127.0.0.1/crm?sslmode=disable",
     ],
@@ -97,6 +102,20 @@ def test_mysql_elsewhere_is_verified_whatever_certificate_is_shown() -> None:
     assert encryption.mysql("db.acme.example", {"unix_socket": "/run/mysqld.sock"}) is None
     for name in ("read_default_file", "read_default_group"):
         assert encryption.mysql("", {name: "crm"}) is not None
+
+
+def test_a_mysql_server_is_verified_by_an_authority_of_ones_own_and_shown_a_certificate(tmp_path: Path) -> None:
+    authority, shown, key = trustme.CA(), tmp_path / "own.pem", tmp_path / "own.key"
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    own = authority.issue_cert("crm.acme.example")
+    own.cert_chain_pems[0].write_to_path(shown)
+    own.private_key_pem.write_to_path(key)
+    files = f"ssl_ca={tmp_path}/ca.pem&ssl_capath={tmp_path}&ssl_cert={shown}&ssl_key={key}"
+    query = engines.parse_url(f"mysql://crm@db.acme.example/crm?{files}").query
+    context = encryption.mysql("db.acme.example", query)
+    assert context is not None
+    assert len(context.get_ca_certs()) == 1, "it is believed, and nobody else"
+    assert set(encryption.taken(query)) == set(query)
 
 
 def test_a_mysql_server_without_tls_hears_no_login(monkeypatch: pytest.MonkeyPatch) -> None:
