@@ -31,6 +31,8 @@ def lines(call: Call, job: Job, people: Directory) -> Iterator[Line]:
 
 def fits(call: Call, job: Job, people: Directory, lines: Iterable[tuple[Entry, Called]]) -> Iterator[Line]:
     """Say whether what these lines of a job start fits into its budgets, and between its slots."""
+    lines = [*lines]
+    yield from _unheard(job, lines)
     schedule = _schedule(call, job, lines)
     yield from _waits(job, schedule)
     yield from _budgets(call, job, people, schedule)
@@ -66,6 +68,15 @@ def _budgets(call: Call, job: Job, people: Directory, schedule: Schedule) -> Ite
             for each in cadence.verdicts(project.partition(":")[0], demand, budget_of(job, project), schedule):
                 mark = Mark.OK if each.holds else Mark.PROBLEM
                 yield Line(f"{each.about} {project}", mark, bounded(each.says, LONGEST))
+
+
+def _unheard(job: Job, lines: Iterable[tuple[Entry, Called]]) -> Iterator[Line]:
+    """Say which lines send reports of a job that names nobody to send them to."""
+    if job.report.mail is not None or job.report.webhook is not None:
+        return
+    for entry in (entry for entry, each in lines if each.verb == "report" and "--send" in entry.words):
+        says = "it sends a report, and [report] of the job file names nobody to tell: each start of it ends with 2"
+        yield Line(f"crontab line {entry.number}", Mark.NOTE, says)
 
 
 def _waits(job: Job, schedule: Schedule) -> Iterator[Line]:

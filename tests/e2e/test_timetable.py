@@ -135,12 +135,15 @@ def test_what_is_wrong_with_one_line_or_job_hides_no_other(tmp_path: Path, asked
     (tmp_path / "jobs/idle.toml").write_text("")
     bad = "\x1b[31m" + "x" * 200
     crontab = CRONTAB + f"61 * * * * reconcile run acme\n0 1 * * * reconcile run broken\n0 2 * * * reconcile {bad}\n"
+    crontab += f"0 3 * * * reconcile report acme --{bad} x\n"
     code, told = asked(world, crontab=crontab)
     assert (code, told["ok"]) == (2, False)
-    assert [row["job"] for row in told["lines"]] == ["acme", "acme", "acme", "broken", None]
+    assert [row["job"] for row in told["lines"]] == ["acme", "acme", "acme", "broken", None, "acme"]
     says = [f"{each['name']}: {each['says']}" for each in told["problems"]]
     assert any('crontab line 5: "61 * * * *" is no time that cron knows' in each for each in says)
     assert any(each.startswith("crontab line 7: JOB: there is no job file") for each in says)
+    [misspelt] = [each for each in told["problems"] if each["name"] == "crontab line 8"]
+    assert "is refused: No such option: --" in misspelt["says"], "each start of it would be for nothing"
     assert "crontab: no line of it is on idle.toml" in says
     assert [each["job"] for each in told["jobs"] if any(one["mark"] == "problem" for one in each["checks"])] == [
         "broken"

@@ -49,3 +49,13 @@ def test_nothing_is_said_of_a_job_that_does_not_wait_or_that_nothing_starts(tmp_
     assert said(tmp_path, "", "* * * * * reconcile run acme\n") == []
     (tmp_path / "crm.db").unlink()
     assert said(tmp_path, 'jitter = "10m"', "* * * * * reconcile run other\n") == []
+
+
+def test_a_line_that_sends_the_reports_of_a_job_that_tells_nobody_is_named(tmp_path: Path) -> None:
+    words = ("run acme", "report acme", "report -q --send acme")
+    crontab = "".join(f"{hour} 6 * * * reconcile {each}\n" for hour, each in enumerate(words))
+    [line] = said(tmp_path, "", crontab)
+    assert (line.name, line.mark) == ("crontab line 3", Mark.NOTE)
+    (tmp_path / "crm.db").unlink()
+    heard = '[report.mail]\nto = ["ops@acme.example"]\nfrom = "r@acme.example"\nsmtp = "env:SMTP_URL"\n'
+    assert said(tmp_path, f"\n{heard}", crontab) == []
