@@ -31,6 +31,17 @@ def arranged(words: Sequence[str], commands: Collection[str]) -> list[str]:
     return [*common, DEFAULT, *rest]
 
 
+def misspelt(words: Sequence[str], commands: Collection[str]) -> str | None:
+    """Return the command that the first word may stand for, where that is none and was taken for a job."""
+    from difflib import get_close_matches
+
+    _, rest = _parted(words)
+    place = _first_word(rest)
+    if place is None or rest[place] in commands:
+        return None
+    return next(iter(get_close_matches(rest[place], commands, n=1)), None)
+
+
 def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part the options that every command has from the rest."""
     common: list[str] = []

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 PROBLEM: Final = 2
 _READING, _WRITING = "reading rights", "writing rights"
-_DAMAGED: Final = (
-    "Put a copy in its place, or move it away: the next run makes a new one, and links again what has our keys"
-)
 _MATTERS: Final = frozenset({"rows", "rights"})
 """What a CRM check must not fail in; other lines name a race or a gap that a job can live with."""
 
@@ -127,6 +124,7 @@ def _people(call: Call, job: Job) -> Generator[Line, None, Directory | None]:
 
 
 def _state(call: Call, job: Job) -> Generator[Line, None, State | None]:
+    from reconciler.store.database import DAMAGED
     from reconciler.store.state import open_state
     from reconciler.store.upgrading import integrity
 
@@ -138,15 +136,18 @@ def _state(call: Call, job: Job) -> Generator[Line, None, State | None]:
         return None
     yield from premises.state_file(url)
     for found in integrity(state.engine):
-        yield Line("state", Mark.PROBLEM, bounded(f"it is damaged ({bounded(found)}). {_DAMAGED}", 400))
+        yield Line("state", Mark.PROBLEM, bounded(f"it is damaged ({bounded(found)}). {DAMAGED}", 400))
     return state
 
 
 def _crm(call: Call, job: Job, people: Directory, state: State) -> Iterator[Line]:
     from reconciler.assembly import reader_of, writes_crm
+    from reconciler.store.state import require_own
 
     try:
         with closing(reader_of(job, call.world.environ, people, state)) as reader:
+            with state.reading() as connection:
+                require_own(connection, state, reader.identity)
             says: list[Check] = getattr(reader, "checks", list)()
             yield Line("CRM", Mark.OK, f"{reader.identity} can be read")
     except ReconcilerError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from reconciler.cli import commands, screen, taming
-from reconciler.cli.arguments import arranged
+from reconciler.cli.arguments import arranged, misspelt
 from reconciler.cli.world import World
 from reconciler.errors import ConfigError, ReconcilerError, RefusedError, UsageError
 
@@ -53,7 +53,7 @@ def call(words: Sequence[str], world: World) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:  # noqa: BLE001  # the last line of defence: a sentence and an exit code, never a stack
-        return _unexpected(error, verbose=verbose)
+        return _unexpected(error, words, verbose=verbose)
 
 
 def _refuse_bytes(words: Sequence[str], cwd: Path) -> None:
@@ -89,9 +89,9 @@ def sentence(error: ReconcilerError) -> str:
     return f"{word}: {error}"
 
 
-def _unexpected(error: Exception, *, verbose: bool) -> int:
+def _unexpected(error: Exception, words: Sequence[str], *, verbose: bool) -> int:
     """Say what can be said of an error nobody foresaw, without its values: they may be a client's."""
-    usage = _as_usage(error)
+    usage = _as_usage(error, words)
     if usage is not None:
         screen.say(usage)
         return USAGE
@@ -120,7 +120,7 @@ def _as_failure(error: Exception) -> str | None:
     )
 
 
-def _as_usage(error: Exception) -> str | None:
+def _as_usage(error: Exception, words: Sequence[str]) -> str | None:
     """Return the sentence for a command line that can't be read; None for any other error."""
     format_message = getattr(error, "format_message", None)
     if format_message is None:
@@ -130,4 +130,5 @@ def _as_usage(error: Exception) -> str | None:
     said = str(format_message()).rstrip(".")
     if said.startswith("Usage:"):  # a group without its command shows its help
         return said
-    return f"reconcile: {said}. `{path} --help` shows what is possible."
+    meant = misspelt(words, commands.NAMES)
+    return f"reconcile: {said}. `{f'reconcile {meant}' if meant else path} --help` shows what is possible."

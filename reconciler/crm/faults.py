@@ -90,6 +90,12 @@ def told(error: BaseException, place: str, table: str) -> CrmUnreachableError | 
             f"the CRM ({place}) no longer has {table} or one of its mapped columns: {said}. Nothing was planned. "
             f"Run `reconcile check`."
         )
+    if code.startswith("SQLITE_CANTOPEN"):
+        return CrmUnreachableError(
+            f"the CRM ({place}) can't be opened: there is no such file, or this user may not read it (in WAL mode: "
+            f"nor write beside it). Nothing was planned. Look at [crm] url: sqlite:///PATH, where a relative PATH "
+            f"begins at the job file's folder."
+        )
     if code in _LOGIN or "authentication failed" in said:
         return CrmUnreachableError(f"the CRM ({place}) refused the login. Check user and password in [crm] url.")
     return CrmUnreachableError(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 BATCH = 500
 """Values of one IN list: every database takes it, and a statement stays readable in a log."""
 
+DAMAGED = "Put a copy in its place, or move it away: the next run makes a new one, and links again what has our keys"
+_BROKEN = frozenset({"SQLITE_NOTADB", "SQLITE_CORRUPT"})
+
 
 def open_engine(url: str, job: str = "") -> Engine:
     """Return an engine on the state database; a new, empty one is created (0600) with this version's tables.
@@ -59,7 +62,9 @@ def closed_if_unusable(engine: Engine) -> Iterator[None]:
         yield
     except DBAPIError as error:
         engine.dispose()
-        raise StateError(f"The state database {where(engine.url)} can't be opened: {reason(error)}.") from None
+        next_step = f" {DAMAGED}." if getattr(error.orig, "sqlite_errorname", "") in _BROKEN else ""
+        said = f"The state database {where(engine.url)} can't be opened: {reason(error)}.{next_step}"
+        raise StateError(said) from None
     except BaseException:
         engine.dispose()
         raise

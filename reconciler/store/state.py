@@ -91,7 +91,17 @@ def bind(connection: Connection, state: State, crm: str) -> None:
     bound = connection.execute(select(jobs.c.crm).where(jobs.c.id == state.job)).scalar()
     if bound is None:
         connection.execute(update(jobs).where(jobs.c.id == state.job).values(crm=crm))
-    elif bound != crm:
+    else:
+        _require_same(state, bound, crm)
+
+
+def require_own(connection: Connection, state: State, crm: str) -> None:
+    """Raise StateError where this state was built against another CRM than `crm`; nothing is bound by looking."""
+    _require_same(state, connection.execute(select(jobs.c.crm).where(jobs.c.id == state.job)).scalar() or crm, crm)
+
+
+def _require_same(state: State, bound: str, crm: str) -> None:
+    if bound != crm:
         raise StateError(
             f"The state of {state.name} was built against the CRM {bound}, this job names {crm}. Nothing was done: "
             f"if the CRM only moved, run `reconcile state rebind {state.name}`; if it is another one, give it another "

@@ -775,7 +775,8 @@ class TestSqlite(CrmContract):
         spec = SqlSpec(
             url=f"sqlite:///{tmp_path / 'none.db'}", table="t", time="utc", columns={"id": "id", "start": "s"}
         )
-        with pytest.raises(CrmUnreachableError), SqlReader(spec, resolve=resolve).snapshot():
+        missing = pytest.raises(CrmUnreachableError, match=r"there is no such file, .* Look at \[crm\] url")
+        with missing, SqlReader(spec, resolve=resolve).snapshot():
             pass
         assert not (tmp_path / "none.db").exists()
 

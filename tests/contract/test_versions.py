@@ -170,7 +170,9 @@ def test_a_database_of_another_program_is_refused_and_gets_no_table_of_ours(
 
 def test_a_database_that_is_no_state_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"this is no database at all, whatever it may be called" * 100)
-    assert "state.db can't be opened" in refusal(f"sqlite:///{tmp_path}/state.db")
+    said = refusal(f"sqlite:///{tmp_path}/state.db")
+    assert "state.db can't be opened" in said
+    assert "Put a copy in its place" in said
 
 
 def test_a_place_where_no_file_can_be_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -293,6 +293,8 @@ def test_a_state_of_another_crm_is_refused_until_rebound(
     said = capsys.readouterr()
     assert "\nREFUSED: The state of sample was built against the CRM" in said.err
     assert said.out == ""
+    assert reconcile("check") == 2
+    assert "run `reconcile state rebind sample`" in capsys.readouterr().out
     assert reconcile("state", "rebind") == 0
     assert reconcile("run") == 0
 

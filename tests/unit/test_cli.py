@@ -199,6 +199,8 @@ def test_all_problems_of_a_job_file_have_their_line(tmp_path: Path, capsys: pyte
 def test_a_mistyped_command_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(tmp_path, "chek") == 2
     assert "did you mean `reconcile check`?" in capsys.readouterr().err
+    assert call(tmp_path, "-q", "chek", "acme") == 2
+    assert "`reconcile check --help`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
