@@ -168,8 +168,8 @@ class Recorded:
     its being long ago; else a run that is older than `stale` is no news of today any more. `calendars` are those of the
     job file. `findings` are open ones and those resolved in the period, most urgent first. `office_of` names the office
     of each agent that has one. `part` says whose part of the job this is, empty for all of it; `has_days` is false
-    where nobody can tell what of the days is that part's. `more_runs` counts the runs of the period that are older than
-    `runs`; `notes` are sentences about what could not be known for this report.
+    where nobody can tell what of the days is that part's. `older` counts the runs of the period that are older than
+    `runs` by how they ended; `notes` are sentences about what could not be known for this report.
     """
 
     job: str
@@ -190,5 +190,5 @@ class Recorded:
     office_of: Mapping[str, str] = field(default_factory=dict)
     part: str = ""
     has_days: bool = True
-    more_runs: int = 0
+    older: Mapping[str | None, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -65,15 +65,14 @@ _STATUSES: Final = {
 
 def runs_said(recorded: Recorded) -> Iterator[str]:
     """Say how the runs of a period ended, and which of them were no ordinary ones."""
-    every = len(recorded.runs) + recorded.more_runs
+    statuses = Counter(run.status for run in recorded.runs) + Counter(recorded.older)
+    every = statuses.total()
     if not every:
         return
-    statuses = Counter(run.status for run in recorded.runs)
     ends = [f"{statuses[name]:,} {said}" for name, said in _STATUSES.items() if statuses[name]]
     if statuses[None]:
         ends.append(f"{statuses[None]:,} did not end")
-    beyond = f"; {recorded.more_runs:,} older ones are not told apart" if recorded.more_runs else ""
-    yield f"{plural(every, 'run')}: {', '.join(ends)}{beyond}."
+    yield f"{plural(every, 'run')}: {', '.join(ends)}."
     others = Counter(run.command for run in recorded.runs if run.command not in ORDINARY)
     if others:
         named = ", ".join(f"{bounded(name, 20)} ({count:,})" for name, count in sorted(others.items()))

@@ -41,7 +41,7 @@ MOST_DAYS: Final = 400
 """Days of a long period that are held."""
 
 MOST_RUNS: Final = 500
-"""Runs of a period that are held; the older ones are counted."""
+"""Runs of a period that are held; of the older ones it is counted how they ended."""
 
 MOST_TOLD: Final = 5
 """Earlier reports that are looked at."""
@@ -81,7 +81,7 @@ def recorded(connection: Connection, state: State, wanted: Wanted) -> Recorded:
     if newest is None:
         raise UsageError(_no_run(state, wanted))
     since, until = _since(connection, state, wanted, newest.started_at), newest.started_at
-    shown, more = _runs(connection, state, (since, until))
+    shown, older = _runs(connection, state, (since, until))
     places = _places(connection, state, wanted.kinds)
     return Recorded(
         job=state.name,
@@ -89,7 +89,7 @@ def recorded(connection: Connection, state: State, wanted: Wanted) -> Recorded:
         until=until,
         made_at=wanted.made_at,
         runs=shown,
-        more_runs=more,
+        older=older,
         last=last,
         attempted=attempted,
         before=_latest(connection, state, runs.c.started_at <= codec.epoch(since), runs.c.command.in_(ORDINARY)),
@@ -155,12 +155,13 @@ def _first(connection: Connection, state: State, until: datetime) -> datetime:
     return max(began - _SECOND, until - FIRST)
 
 
-def _runs(connection: Connection, state: State, period: Period) -> tuple[tuple[PastRun, ...], int]:
-    """Return the newest runs of the period, and how many more there are."""
+def _runs(connection: Connection, state: State, period: Period) -> tuple[tuple[PastRun, ...], Counter[str | None]]:
+    """Return the newest runs of the period, and how many others ended in which way."""
     mine = and_(runs.c.job == state.job, within(runs.c.started_at, period))
-    count = connection.execute(select(func.count()).select_from(runs).where(mine)).scalar_one()
+    counted = connection.execute(select(runs.c.status, func.count()).where(mine).group_by(runs.c.status)).all()
     rows = connection.execute(select(runs).where(mine).order_by(runs.c.epoch.desc()).limit(MOST_RUNS)).all()
-    return tuple(_run(row) for row in rows), count - len(rows)
+    every = Counter[str | None]({row.status: row[1] for row in counted})
+    return tuple(_run(row) for row in rows), every - Counter(row.status for row in rows)
 
 
 def _run(row: Row[Any]) -> PastRun:

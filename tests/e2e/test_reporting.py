@@ -219,17 +219,18 @@ def test_what_was_resolved_after_a_period_stood_open_in_it(make: Make) -> None:
         assert tracked.last_seen == NOW
 
 
-def test_of_very_many_runs_the_newest_are_told_and_the_rest_counted(make: Make) -> None:
+def test_of_very_many_runs_the_newest_are_told_and_of_the_rest_how_they_ended(make: Make) -> None:
     world = make()
     world.run()
     rows = [
         {"id": f"r{n}", "job": 1, "started_at": int(NOW.timestamp()) + n, "finished_at": 1, "epoch": n + 1}
+        | {"status": "refused" if n < 4 else "applied"}
         for n in range(1, MOST_RUNS + 8)
     ]
     write(world, insert(schema.runs).values(rows))
     with read(world) as known:
         assert len(known.runs) == MOST_RUNS
-        assert known.more_runs == 8
+        assert known.older == {"in_sync": 1, "refused": 3, "applied": 4}
         assert known.runs[0].id == f"r{MOST_RUNS + 7}"
 
 
