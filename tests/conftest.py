@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import itertools
 import os
@@ -42,8 +43,25 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 STATEMENTS = 2_000  # compiled ones that are kept
 STARTS_WITHIN = 60.0  # seconds; a cold disk takes a few
+MEMORY = Path("/dev", "shm")
+ROOM = 2_000_000_000  # bytes; a server and what its tests keep take a tenth of it
 
 Databases = Callable[[], str]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what takes longest begin first: what began last would keep one processor alone, with the others idle."""
+    items.sort(key=_may_take, reverse=True)
+
+
+def _may_take(item: pytest.Item) -> tuple[float, bool]:
+    own = item.get_closest_marker("timeout")
+    return float(own.args[0]) if own else 0.0, item.get_closest_marker("slow") is not None
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected out of the garbage collector's rounds: it stays until the end."""
+    gc.freeze()
 
 
 class Compiled(UserDict[Any, Any]):
@@ -94,9 +112,9 @@ def _logs_of_one_test() -> Iterator[None]:
 def postgres_url() -> Iterator[str]:
     """Run a PostgreSQL server for the session, on a socket in a folder of its own; its maintenance database."""
     wheel = _postgres_wheel()
-    with _server_folder() as folder:
+    with _server_folder() as folder, _server_folder(_where_data_is_kept()) as kept:
         installed = _reachable_install(wheel, folder)
-        data = folder / "data"
+        data = kept / "data"
         initdb = ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(data)]
         _run_as_servant([str(installed / "bin/initdb"), *initdb], folder)
         serve = [str(installed / "bin/postgres"), "-D", str(data), "-k", str(folder), "-h", "", "-N", "100"]
@@ -170,10 +188,16 @@ def _postgres_wheel() -> Path:
     return installs[-1]
 
 
+def _where_data_is_kept() -> Path | None:
+    """Return memory where there is plenty: a database is 300 files, and nearly each test begins with a copy of them."""
+    roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM
+    return MEMORY if roomy else None
+
+
 @contextlib.contextmanager
-def _server_folder() -> Iterator[Path]:
+def _server_folder(within: Path | None = None) -> Iterator[Path]:
     """Give a folder with a short name, for the path of a Unix socket may have hardly a hundred characters."""
-    folder = Path(tempfile.mkdtemp(prefix="db-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108 - mkdtemp makes it safe
+    folder = Path(tempfile.mkdtemp(prefix="db-", dir=within or ("/tmp" if Path("/tmp").is_dir() else None)))  # noqa: S108 - mkdtemp makes it safe
     try:
         if servant := _servant():
             shutil.chown(folder, user=servant)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tests.crash.boundaries import Boundary, killed
 from tests.crash.twins import Twins, agreed, at_rest, changed, left
 from tests.e2e.world import World
+
+pytestmark = pytest.mark.slow
 
 MIDST = {Boundary.SENDING, Boundary.SENT}
 STRIDE = 3  # there are 8 boundaries to a write: each kind of them is met

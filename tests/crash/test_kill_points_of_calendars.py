@@ -11,6 +11,8 @@ from tests.crash.boundaries import Boundary, killed
 from tests.crash.offices import Offices, busy, offices, rest, standing
 from tests.crash.twins import Twins
 
+pytestmark = pytest.mark.slow
+
 MIDST = {Boundary.SENDING, Boundary.SENT}
 WRITES = {"crm-to-calendar": 4, "two-way": 7}
 STRIDE = 3  # there are 8 boundaries to a write: each kind of them is met

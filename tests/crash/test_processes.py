@@ -13,6 +13,8 @@ from tests.crash.program import ended, forking, started
 from tests.crash.twins import Twins, agreed, at_rest, changed, left, showing, written
 from tests.e2e.world import World
 
+pytestmark = pytest.mark.slow
+
 KILLED = -9
 DELTAS = {"create": 100, "update": 80, "cancel": 20}
 POLLS = 6_000

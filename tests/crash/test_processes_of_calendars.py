@@ -15,6 +15,8 @@ from tests.crash.twins import Twins, written
 from tests.e2e.google_world import GoogleWorld, Waiting, later
 from tests.e2e.world import NOW
 
+pytestmark = pytest.mark.slow
+
 KILLED = -9
 DELTAS = {"create": 12, "update": 8, "cancel": 4}
 AMPLE = "[budget.google]\nper_minute = 100000\nper_agent_minute = 100000\n"

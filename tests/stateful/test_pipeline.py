@@ -27,6 +27,8 @@ from tests.e2e.google_world import ANN, BOB, FREELY
 from tests.stateful.people import BUDGET, HARMS, PACED, TIGHT, People, either, hours, key, key_of, numbers
 from tests.stateful.words import VISIT, local
 
+pytestmark = pytest.mark.slow
+
 WROTE = {Outcome.DONE, Outcome.ALREADY}
 NARROW = {"create": 2, "update": 1, "cancel": 1}
 ALLOWED = {TIGHT: [NARROW], PACED: [NARROW]}

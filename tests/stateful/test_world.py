@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -19,6 +20,8 @@ from sqlalchemy import Connection
 from reconciler.result import Result
 from reconciler.store.state import State
 from tests.e2e.world import NOW, World, event
+
+pytestmark = pytest.mark.slow
 
 ANN, BOB, ZED = "ann@acme.example", "bob@acme.example", "zed@other.example"
 CALENDARS = {"ann": ANN, "ann2": ANN, "bob": BOB, "room": "room@acme.example"}
