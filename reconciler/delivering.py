@@ -81,6 +81,11 @@ class Delivered:
     step: Step
     why: str = ""
 
+    @property
+    def is_bad(self) -> bool:
+        """Tell whether it did not arrive for sure, or not at everybody."""
+        return self.step in {Step.REFUSED, Step.UNCONFIRMED} or (self.step is Step.SENT and bool(self.why))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -90,8 +95,8 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """Return 5 where a report did not arrive for sure."""
-        return PARTIAL if any(one.step in {Step.REFUSED, Step.UNCONFIRMED} for one in self.each) else 0
+        """Return 5 where a report did not arrive for sure, or not at everybody."""
+        return PARTIAL if any(one.is_bad for one in self.each) else 0
 
 
 # ---- who is told ----------------------------------------------------------------------------------------------------

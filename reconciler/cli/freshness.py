@@ -81,7 +81,9 @@ def headline(found: Overview) -> str:
 
 def _lost(found: Overview) -> str:
     lost = sum(map(telling.is_lost, found.told))
-    return f"; {plural(lost, 'report')} may not have arrived" if lost else ""
+    partly = sum(map(telling.is_partial, found.told))
+    said = f"; {plural(lost, 'report')} may not have arrived" if lost else ""
+    return f"{said}; {plural(partly, 'report')} did not reach everybody" if partly else said
 
 
 def _asks(found: Overview) -> str:

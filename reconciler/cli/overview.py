@@ -92,7 +92,7 @@ class Overview:
     def needs_somebody(self) -> bool:
         """Tell whether a person has to look at any of it."""
         is_unwell = self.unwell or self.late or self.failed or self.failed_start or self.critical
-        return bool(is_unwell) or self.asks or any(map(telling.is_lost, self.told))
+        return bool(is_unwell) or self.asks or any(telling.is_lost(one) or telling.is_partial(one) for one in self.told)
 
 
 def overview(call: Call, named: Named) -> Overview:

@@ -205,11 +205,10 @@ def _sent(call: Call, named: Named, desk: Desk, asked: Asked) -> int:
     elif not call.common.quiet:
         screen.write("\n".join(_line(one) for one in outcome.each))
     if outcome.exit_code and (call.common.quiet or call.common.format is Format.JSON):
-        screen.say("\n".join(_line(one) for one in outcome.each if one.step in _BAD))
+        screen.say("\n".join(_line(one) for one in outcome.each if one.is_bad))
     return outcome.exit_code
 
 
-_BAD: Final = frozenset({"refused", "unconfirmed"})
 _SAID: Final = {
     "sent": "sent",
     "nothing": "nothing to send",

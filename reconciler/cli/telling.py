@@ -50,8 +50,16 @@ def is_lost(one: Delivery) -> bool:
     return one.status in _ORDER
 
 
+def is_partial(one: Delivery) -> bool:
+    """Tell whether some of its recipients were refused: it arrived at the others, and is not sent to these again."""
+    return one.status == Fate.SENT and bool(one.why)
+
+
 def lost_lines(found: Iterable[Delivery], zone: ZoneInfo, word: str) -> Iterator[str]:
     """Say what did not arrive, and what helps."""
+    for one in filter(is_partial, found):
+        yield f"  {'PARTLY':<11}  {_which(one, zone)}: {bounded(one.why or '', LONGEST)}"
+        yield f"               reconcile check {word}"
     for one in filter(is_lost, found):
         again = " --again" if one.status == Fate.UNCONFIRMED else ""
         urgent = " --urgent" if one.kind == "urgent" and not again else ""
@@ -64,8 +72,7 @@ def sent_lines(found: Iterable[Delivery], zone: ZoneInfo) -> Iterator[str]:
     for one in found:
         if not is_lost(one):
             when = f"sent {moment(one.sent_at, zone)}" if one.sent_at else "being sent"
-            note = f": {bounded(one.why, LONGEST)}" if one.why else ""
-            yield f"  {_which(one, zone)}, {when}{note}"
+            yield f"  {_which(one, zone)}, {when}"
 
 
 def _which(one: Delivery, zone: ZoneInfo) -> str:

@@ -74,6 +74,7 @@ def notes(facts: Facts) -> Iterator[str]:
     """Yield what is worth knowing beside: earlier reports, consents, a run that did not end, what can't be told."""
     recorded, zone = facts.recorded, zone_of(facts.look.zone)
     yield from (_owed(told, facts) for told in facts.owed[:OWED])
+    yield from (_partly(told, facts) for told in recorded.told[:1] if told.status == "sent" and told.why)
     if recorded.attempted is not None and recorded.attempted.status is None:
         began = moment(recorded.attempted.started_at, zone)
         yield f"The run that began {began} has not ended: what it found is not told here."
@@ -98,6 +99,11 @@ def _owed(told: Told, facts: Facts) -> str:
     if told.status == "unconfirmed":
         return f"{which} may not have arrived{why}: `reconcile report {job} --send --again` sends it once more."
     return f"{which} was not taken by its server{why}: it is sent again with the next one."
+
+
+def _partly(told: Told, facts: Facts) -> str:
+    which = moment(told.until, zone_of(facts.look.zone))
+    return f"The report of {which} did not reach everybody: {bounded(told.why or '', 200)}."
 
 
 # ---- what to type next ----------------------------------------------------------------------------------------------

@@ -357,15 +357,18 @@ def test_a_server_that_is_not_there_keeps_no_run_from_its_work(office: Office) -
     assert later(world).run().exit_code == 0
 
 
-def test_some_recipients_refused_is_sent_with_a_note(office: Office, box: Postbox) -> None:
+def test_that_some_recipients_were_refused_makes_5_and_is_told_to_the_others(office: Office, box: Postbox) -> None:
     world = office(to=f'{OPS}", "{NORTH}')
     world.run()
     box.refused = {NORTH}
     outcome = sent(world)
-    assert (steps(outcome), outcome.exit_code) == ([Step.SENT], 0)
+    assert (steps(outcome), outcome.exit_code) == ([Step.SENT], 5)
     assert "1 of 2 recipients" in outcome.each[0].why
     assert NORTH not in outcome.each[0].why
     assert NORTH not in str(known(world))
+    later(world).run()
+    assert (steps(sent(world)), len(box.letters)) == ([Step.SENT], 2)
+    assert "did not reach everybody: 1 of 2 recipients" in text(box.letters[-1])
 
 
 # ---- what is urgent -------------------------------------------------------------------------------------------------

@@ -80,6 +80,16 @@ def test_status_shows_first_what_may_not_have_arrived_and_what_is_owed(reconcile
     ]
 
 
+def test_status_shows_that_a_report_did_not_reach_everybody(reconcile: Reconcile, world: World, box: Postbox) -> None:
+    world.limits = world.limits.replace(f'to = ["{OPS}"]', f'to = ["{OPS}", "boss@acme.example"]')
+    box.refused = {"boss@acme.example"}
+    assert "mail: sent: 1 of 2 recipients were refused: 550" in reconcile("report", "--send", code=5)
+    head, _, _, partly, command, *_ = reconcile("status").splitlines()
+    assert head.endswith("; 1 report did not reach everybody")
+    assert partly.startswith("  PARTLY       mail: report up to")
+    assert (partly.endswith("nobody of that name"), command.strip().startswith("reconcile check")) == (True, True)
+
+
 def test_on_a_terminal_it_is_red(reconcile: Reconcile, box: Postbox, monkeypatch: pytest.MonkeyPatch) -> None:
     box.faults["MAIL"] = "451 later"
     reconcile("report", "--send", code=5)
