@@ -182,8 +182,11 @@ def test_no_redirect_is_followed_and_a_refusal_is_said(status: int, why: str) ->
 
 
 def test_a_gateway_that_never_comes_to_an_end_is_left_alone_after_a_while() -> None:
-    with answering(0) as (_, address), pytest.raises(NotLeftError, match="did not answer in time"):
-        push(f"http://{address}", "acme", b"x 1\n", seconds=0.2)
+    with answering(0) as (_, address):
+        with pytest.raises(NotLeftError, match="did not answer in time"):
+            push(f"http://{address}", "acme", b"x 1\n", seconds=0.2)
+        left = [one for one in threading.enumerate() if "(attempt)" in one.name]
+        assert {one.daemon for one in left} == {True}, "it keeps no process from ending"
 
 
 def test_a_login_goes_into_a_header_and_not_into_the_path() -> None:
