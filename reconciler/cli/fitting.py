@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.cli import cadence, scheduling
 from reconciler.cli.cadence import Demand, Schedule, spoken
 from reconciler.cli.lines import LONGEST, Line, Mark, problems
-from reconciler.errors import ConfigError
+from reconciler.errors import ConfigError, UsageError
 from reconciler.model import AgentState
 from reconciler.report.words import bounded
 from reconciler.schedule import machine_zone, reads, rhythm
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 def lines(call: Call, job: Job, people: Directory) -> Iterator[Line]:
     """Say what cron would not understand of the job's crontab, and whether its schedule fits."""
     entries = yield from _entries(call, job)
-    yield from fits(call, job, people, scheduling.on(call, job, entries))
+    mine = scheduling.on(call, job, entries)
+    yield from misspelt(mine)
+    yield from fits(call, job, people, mine)
 
 
 def fits(call: Call, job: Job, people: Directory, lines: Iterable[tuple[Entry, Called]]) -> Iterator[Line]:
@@ -46,6 +49,27 @@ def _entries(call: Call, job: Job) -> Generator[Line, None, tuple[Entry, ...]]:
         return ()
     yield from (Line("crontab", Mark.PROBLEM, bounded(str(problem), LONGEST)) for problem in found.problems)
     return found.entries
+
+
+def misspelt(asked: Iterable[tuple[Entry, Called]]) -> Iterator[Line]:
+    """Say which lines the program would refuse each time; of those that differ in their job alone, one is read."""
+    said: dict[tuple[str, ...], str] = {}
+    for entry, each in asked:
+        words = tuple("JOB" if word == each.job else word for word in entry.words)
+        why = said[words] = said[words] if words in said else _refused(words)
+        if why:
+            says = f"`reconcile {shlex.join(entry.words)}` is refused: {why}"
+            yield Line(f"crontab line {entry.number}", Mark.PROBLEM, bounded(says, LONGEST))
+
+
+def _refused(words: Sequence[str]) -> str:
+    from reconciler.cli.understood import understood
+
+    try:
+        understood(words)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _schedule(call: Call, job: Job, lines: Iterable[tuple[Entry, Called]]) -> Schedule:

@@ -6,7 +6,6 @@ its state are read, and of a job whose agents are a query its CRM. What is wrong
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from reconciler.cli import fitting, logs, screen
-from reconciler.cli.lines import LONGEST, Line, Mark, problems
+from reconciler.cli.lines import Line, Mark, problems
 from reconciler.cli.world import Format, load_job
-from reconciler.errors import ConfigError, Problem, ReconcilerError, UsageError
-from reconciler.report.words import bounded
+from reconciler.errors import ConfigError, Problem, ReconcilerError
 from reconciler.schedule import NAME, VARIABLE, called, concerns, find, machine_zone, read
 from reconciler.schedule.keeping import GRACE, LOOK_BACK, Kept, Noted, kept
 
@@ -107,7 +105,7 @@ def timetable(call: Call, argument: str | None) -> Timetable:
     if only:
         asked = [(entry, each) for entry, each in asked if concerns(entry, each, only)]
     wrong = [Line("crontab", Mark.PROBLEM, str(problem)) for problem in crontab.problems]
-    wrong += _misspelt(asked)
+    wrong += fitting.misspelt(asked)
     placed: list[tuple[Entry, Called, Path | None]] = []
     for entry, each in asked:
         try:
@@ -127,27 +125,6 @@ def timetable(call: Call, argument: str | None) -> Timetable:
         rows=[_row(call, entry, each, job, jobs) for entry, each, job in placed],
         jobs=jobs,
     )
-
-
-def _misspelt(asked: Iterable[tuple[Entry, Called]]) -> Iterator[Line]:
-    """Say which lines the program would refuse each time; of those that differ in their job alone, one is read."""
-    said: dict[tuple[str, ...], str] = {}
-    for entry, each in asked:
-        words = tuple("JOB" if word == each.job else word for word in entry.words)
-        why = said[words] = said[words] if words in said else _refused(words)
-        if why:
-            says = f"`reconcile {shlex.join(entry.words)}` is refused: {why}"
-            yield Line(f"crontab line {entry.number}", Mark.PROBLEM, bounded(says, LONGEST))
-
-
-def _refused(words: Sequence[str]) -> str:
-    from reconciler.cli.understood import understood
-
-    try:
-        understood(words)
-    except UsageError as error:
-        return str(error)
-    return ""
 
 
 def _crontab(call: Call, job: Path | None) -> Path:

@@ -59,3 +59,13 @@ def test_a_line_that_sends_the_reports_of_a_job_that_tells_nobody_is_named(tmp_p
     (tmp_path / "crm.db").unlink()
     heard = '[report.mail]\nto = ["ops@acme.example"]\nfrom = "r@acme.example"\nsmtp = "env:SMTP_URL"\n'
     assert said(tmp_path, f"\n{heard}", crontab) == []
+
+
+def test_a_line_of_this_job_that_the_program_would_refuse_is_a_problem_of_its_check(tmp_path: Path) -> None:
+    words = ("run acme --scheduled", "report acme --sned", "report other --sned")
+    (tmp_path / "crontab").write_text("".join(f"{hour} 6 * * * reconcile {each}\n" for hour, each in enumerate(words)))
+    job = load(Office(tmp_path).job(), {})
+    call = Call(World(environ={}, cwd=tmp_path, clock=lambda: NOW), Common(), NAMES)
+    [line] = fitting.lines(call, job, directory(job, {}))
+    assert (line.name, line.mark) == ("crontab line 2", Mark.PROBLEM)
+    assert line.says.startswith("`reconcile report acme --sned` is refused: No such option: --sned")
