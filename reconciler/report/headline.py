@@ -42,6 +42,8 @@ def mood_of(facts: Facts) -> Mood:
 def headline(facts: Facts) -> str:
     """Say in one line how the job stands; its mood and its name stand before that."""
     said = "; ".join([*_alarms(facts), *_asks(facts)] or [_well(facts)])
+    if facts.recorded.is_past:  # of what came since, nothing is said
+        said = f"as of {_short(facts.recorded.until, zone_of(facts.look.zone))}: {said}"
     return said[:1].upper() + said[1:]
 
 

@@ -124,6 +124,12 @@ def test_no_report_says_safe_of_a_job_that_stopped_running() -> None:
     assert report(made_at=late, stale=timedelta(days=8)).mood is Mood.SAFE, "nor of a job that runs once a week"
 
 
+def test_the_headline_of_a_period_that_was_asked_for_says_of_when_it_speaks() -> None:
+    found = report(made_at=MADE_AT + timedelta(days=30), is_past=True)
+    assert found.headline.startswith("As of Mon 23 Nov 06:55 CST: ")
+    assert not report().headline.startswith("As of")
+
+
 def test_a_calendar_that_was_never_read_is_not_seen() -> None:
     found = report(calendars=(SEEN, Watched(place=place(BOB))))
     assert found.mood is Mood.BLIND
