@@ -6,7 +6,8 @@ import shlex
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from reconciler.cli import cadence, scheduling
 from reconciler.cli.cadence import Demand, Schedule, spoken
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from reconciler.config import Job
     from reconciler.schedule import Called, Entry
 
+_SEASONS: Final = (timedelta(), timedelta(days=182))
+"""Zones may agree in one half of a year alone."""
+
 
 def lines(call: Call, job: Job, people: Directory) -> Iterator[Line]:
     """Say what cron would not understand of the job's crontab, and whether its schedule fits."""
     entries = yield from _entries(call, job)
     mine = scheduling.on(call, job, entries)
     yield from misspelt(mine)
+    yield from elsewhere(call, mine)
     yield from fits(call, job, people, mine)
 
 
@@ -70,6 +75,19 @@ def _refused(words: Sequence[str]) -> str:
     except UsageError as error:
         return str(error)
     return ""
+
+
+def elsewhere(call: Call, asked: Iterable[tuple[Entry, Called]]) -> Iterator[Line]:
+    """Say that lines are meant for another zone than this machine's: some crons go by the machine's, whatever is said.
+
+    Debian's knows no CRON_TZ (cron 3.0pl1), cronie does (crontab(5)); which one there is, nobody here can tell.
+    """
+    now, here = call.world.clock(), machine_zone(call.world.environ)
+    for name in dict.fromkeys(entry.zone for entry, _ in asked if entry.zone):
+        there = ZoneInfo(name)
+        if any((now + by).astimezone(there).utcoffset() != (now + by).astimezone(here).utcoffset() for by in _SEASONS):
+            says = f"CRON_TZ={name}, and this machine's clock is in {here.key}: Debian's cron goes by that, only cronie"
+            yield Line("crontab", Mark.NOTE, f"{says} by CRON_TZ. With any other, keep the machine in {name}")
 
 
 def _schedule(call: Call, job: Job, lines: Iterable[tuple[Entry, Called]]) -> Schedule:

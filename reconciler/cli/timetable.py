@@ -105,7 +105,7 @@ def timetable(call: Call, argument: str | None) -> Timetable:
     if only:
         asked = [(entry, each) for entry, each in asked if concerns(entry, each, only)]
     wrong = [Line("crontab", Mark.PROBLEM, str(problem)) for problem in crontab.problems]
-    wrong += fitting.misspelt(asked)
+    wrong += [*fitting.misspelt(asked), *fitting.elsewhere(call, asked)]
     placed: list[tuple[Entry, Called, Path | None]] = []
     for entry, each in asked:
         try:

@@ -41,7 +41,8 @@ CRON_TZ=UTC
 
 def outside(world: World, crontab: str = CRONTAB) -> Outside:
     (world.folder / "crontab").write_text(crontab)
-    return Outside(environ=world.environ, cwd=world.folder, clock=world.clock, sleep=lambda _seconds: None)
+    environ = {"TZ": "UTC", **world.environ}
+    return Outside(environ=environ, cwd=world.folder, clock=world.clock, sleep=lambda _seconds: None)
 
 
 def start(world: World, *words: str, crontab: str = CRONTAB) -> int:

@@ -14,7 +14,7 @@ from reconciler.cli.lines import Line, Mark
 from reconciler.cli.scheduling import part
 from reconciler.cli.world import Call, Common, World
 from reconciler.config import load
-from reconciler.schedule import parse
+from reconciler.schedule import called, parse
 from tests.e2e.world import World as Office
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
@@ -69,3 +69,20 @@ def test_a_line_of_this_job_that_the_program_would_refuse_is_a_problem_of_its_ch
     [line] = fitting.lines(call, job, directory(job, {}))
     assert (line.name, line.mark) == ("crontab line 2", Mark.PROBLEM)
     assert line.says.startswith("`reconcile report acme --sned` is refused: No such option: --sned")
+
+
+@pytest.mark.parametrize(
+    ("machine", "crontab", "is_said"),
+    [
+        ("America/Chicago", "CRON_TZ=UTC\n", True),
+        ("Europe/London", "CRON_TZ=UTC\n", True),  # the same in winter
+        ("Etc/UTC", "CRON_TZ=UTC\n", False),
+        ("America/Chicago", "", False),
+    ],
+)
+def test_a_zone_that_is_not_the_machines_is_named(machine: str, crontab: str, is_said: bool, tmp_path: Path) -> None:
+    call = Call(World(environ={"TZ": machine}, cwd=tmp_path, clock=lambda: NOW), Common(), NAMES)
+    entries = parse(f"{crontab}0 6 * * * reconcile run acme\n0 7 * * * reconcile run acme --full\n").entries
+    found = list(fitting.elsewhere(call, [(entry, called(entry.words, NAMES)) for entry in entries]))
+    assert [(line.name, line.mark) for line in found] == [("crontab", Mark.NOTE)] * is_said
+    assert all(line.says.startswith(f"CRON_TZ=UTC, and this machine's clock is in {machine}") for line in found)
