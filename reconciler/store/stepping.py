@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from reconciler.store import codec
 from reconciler.store.database import batched
@@ -17,9 +17,9 @@ from reconciler.store.schema import findings, holds, journal, links, mirror, rec
 from reconciler.store.subject import Traces, mention, names_them
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
-    from sqlalchemy import Column, Connection, RowMapping
+    from sqlalchemy import Column, ColumnElement, Connection, RowMapping
 
     from reconciler.store.state import State
     from reconciler.store.subject import Person
@@ -126,28 +126,30 @@ def _about(row: RowMapping) -> tuple[str, str]:
 def again(connection: Connection, state: State, person: Person, step: Traces) -> Traces:
     """Return the same rows as they are now, for who is about to write them: until then nobody else does."""
     now = Traces(calendars=step.calendars)
-    for row in _again(connection, state, (mirror.c.calendar, mirror.c.event), step.events):
-        now.events[row["calendar"], row["event"]] = row
+    for number in {calendar for calendar, _ in step.events}:
+        events = (event for calendar, event in step.events if calendar == number)
+        for row in _again(connection, state, mirror.c.event, events, mirror.c.calendar == number):
+            now.events[number, row["event"]] = row
     for column, rows, here in (
         (records.c.crm_id, step.records, now.records),
         (links.c.crm_id, step.links, now.links),
         (findings.c.key, step.findings, now.findings),
         (holds.c.key, step.holds, now.holds),
     ):
-        here.update({row[column.name]: row for row in _again(connection, state, (column,), ((key,) for key in rows))})
-    numbers = ((number,) for number in step.journal)
-    now.journal = {row["id"]: row for row in _again(connection, state, (journal.c.id,), numbers)}
+        here.update({row[column.name]: row for row in _again(connection, state, column, rows)})
+    now.journal = {row["id"]: row for row in _again(connection, state, journal.c.id, step.journal)}
     for each in step.mentions:
-        key = tuple(each.table.primary_key)
-        for row in _again(connection, state, key, [tuple(each.row[column.name] for column in key)]):
+        first, *others = each.table.primary_key
+        same = (column == each.row[column.name] for column in others)
+        for row in _again(connection, state, first, (each.row[first.name],), *same):
             now.mentions.extend(mention(each.table, row, person))
     return now
 
 
 def _again(
-    connection: Connection, state: State, key: Sequence[Column[Any]], wanted: Iterable[tuple[Any, ...]]
+    connection: Connection, state: State, column: Column[Any], wanted: Iterable[Any], *same: ColumnElement[bool]
 ) -> Iterator[RowMapping]:
-    table = key[0].table
+    """Yield rows by their primary key: of what compares several columns at once, SQLite would look at all rows."""
     for batch in batched(wanted):
-        which = tuple_(*key).in_(batch) if len(key) > 1 else key[0].in_([value for (value,) in batch])
-        yield from connection.execute(select(table).where(which, table.c.job == state.job).with_for_update()).mappings()
+        which = (column.in_(batch), *same, column.table.c.job == state.job)
+        yield from connection.execute(select(column.table).where(*which).with_for_update()).mappings()
