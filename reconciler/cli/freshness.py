@@ -48,8 +48,11 @@ def status_of_all(call: Call, argument: str | None) -> int:
 
     if argument is not None:
         raise UsageError(f"--all is about every job, and {bounded(argument)} is one: leave one of both out.")
+    jobs = every(call.world.cwd)
+    if not jobs:
+        raise UsageError("--all: there is no job file in jobs/ here. Start this in the folder where jobs/ is.")
     logs.configure(call.common, call.world.clock)
-    told = [_of_one(call, path) for path in every(call.world.cwd)]
+    told = [_of_one(call, path) for path in jobs]
     if call.common.format is Format.JSON:
         screen.write_json({"jobs": [as_json(one) if isinstance(one, Overview) else one for one in told]})
         return 0

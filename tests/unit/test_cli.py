@@ -212,6 +212,7 @@ def test_a_mistyped_command_is_recognised(tmp_path: Path, capsys: pytest.Capture
         (["explain"], "KEY"),
         (["--format"], "--format"),
         (["state"], "rebind"),
+        (["status", "--all"], "no job file in jobs/ here"),
     ],
 )
 def test_usage_mistakes_are_a_sentence_and_exit_2(
