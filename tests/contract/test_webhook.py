@@ -230,8 +230,14 @@ def test_what_is_too_large_is_not_sent(box: Chatbox) -> None:
     assert box.told == []
 
 
-@pytest.mark.parametrize("url", ["https://u:p@chat.example/x", "https://u@chat.example/x", "https://chat.example/x#y"])
-def test_an_address_with_a_login_in_it_is_none_and_is_not_shown(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://u:p@chat.example/x", "https://u@chat.example/x", "https://chat.example/x#y"),
+        *("http://chat.example/x", "http://127.0.0.1.chat.example/x", "ftp://chat.example/x"),
+    ],
+)
+def test_an_address_without_encryption_or_with_a_login_in_it_is_none_and_is_not_shown(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         HookUrl(Reference("report.webhook.url", "env", "HOOK", tmp_path)).reveal({"HOOK": url})
     assert "chat.example" not in str(raised.value)

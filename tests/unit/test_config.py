@@ -494,6 +494,7 @@ def test_known_hosts_and_loopback_may_have_credentials(url: str) -> None:
         "https://www.googleapis.com@evil.example/",
         "https://user:hunter2@www.googleapis.com/",
         "https://www.googleapis.com.evil.example/",
+        "https://evil-www.googleapis.com/",
         "https://localhost.evil.example/",
         "https://www.googleapis.com/?to=evil",
         "http://127.0.0.1.evil.example/",
