@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from reconciler import clues, findings, sides, text
 from reconciler.findings import SEVERITY, Context, finding_key
@@ -12,7 +13,7 @@ from reconciler.model import Calendar, Change, Finding, Kind, Pair, Record, Reme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from reconciler.audit import Missed
     from reconciler.patterns import Shifted
@@ -150,9 +151,17 @@ def _apart(group: tuple[Record, ...]) -> Mapping[str, Change]:
 
 
 def double_booked(
-    agent: str, one: Seen, other: Seen, context: Context, places: Mapping[int, int] | None = None
+    agent: str,
+    one: Seen,
+    other: Seen,
+    context: Context,
+    places: Mapping[int, int] | None = None,
+    zone: str | None = None,
 ) -> Finding:
-    """Say that an agent is expected in two places; `places` are the calendars of what was seen, by its identity."""
+    """Say that an agent, whose zone that is, is expected in two places.
+
+    `places` are the calendars of what was seen, by its identity.
+    """
     first, second = sorted((one, other), key=lambda seen: (seen.span.starts_at, seen.event))
     start = rfc3339(second.span.start)
     marks = sorted((first.meeting or first.event, second.meeting or second.event))
@@ -161,7 +170,7 @@ def double_booked(
         kind=Kind.DOUBLE_BOOKED_AGENT,
         severity=findings.severity_at(Kind.DOUBLE_BOOKED_AGENT, start, context.now),
         remedy=Remedy.HUMAN,
-        why=f"Two appointments overlap: {_when(first)} and {_when(second)}.",
+        why=f"Two appointments overlap: {_when(first, zone)} and {_when(second, zone)}.",
         agent=agent,
         event=second.event,
         start=start,
@@ -172,8 +181,18 @@ def double_booked(
     )
 
 
-def _when(seen: Seen) -> str:
-    return f"{seen.span.starts_at:%Y-%m-%d %H:%M}-{seen.span.ends_at:%H:%M} UTC"
+def _when(seen: Seen, zone: str | None) -> str:
+    utc = f"{_between(seen, UTC)} UTC"
+    if zone is None:
+        return utc
+    local = ZoneInfo(zone)
+    return f"{_between(seen, local)} {seen.span.starts_at.astimezone(local):%Z} ({utc})"
+
+
+def _between(seen: Seen, zone: tzinfo) -> str:
+    starts, ends = (at.astimezone(zone) for at in (seen.span.starts_at, seen.span.ends_at))
+    day = "" if starts.date() == ends.date() else f"{ends:%Y-%m-%d} "
+    return f"{starts:%Y-%m-%d %H:%M}-{day}{ends:%H:%M}"
 
 
 def unreadable(calendar: Calendar, event: str, why: str) -> Finding:

@@ -311,10 +311,13 @@ def _groups(connection: Connection, state: State, world: World, found: Judgement
     crowded = compare.crowded_records(connection, state, now, int(patterns.SAME_TIME.total_seconds()))
     ours = [record for record in crowded if record.fields.get("agent") in world.people]
     found.findings = groups.doubled(found.findings, patterns.duplicates(ours), world.context.origin)
+    zones = {one.email: one.timezone for one in world.people.values()}
     for busy in _busy(connection, state, world, now):
         places = {id(one.seen): one.calendar for one in busy}
         clashes = patterns.double_bookings((_owner(world, one.calendar), one.seen) for one in busy)
-        found.findings += [groups.double_booked(*clash, world.context, places) for clash in clashes]
+        found.findings += [
+            groups.double_booked(*clash, world.context, places, zones.get(clash[0])) for clash in clashes
+        ]
 
 
 def _owner(world: World, calendar: int) -> str:

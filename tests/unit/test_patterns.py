@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler import patterns
+from reconciler import groups, patterns
+from reconciler.findings import Context
 from reconciler.model import (
     Absence,
     Fields,
@@ -374,6 +375,27 @@ def clashes(*events: Seen) -> list[tuple[str, str]]:
     }
     assert len(found) == 1, "the order of the events must not matter"
     return list(found.pop())
+
+
+@pytest.mark.parametrize(
+    ("zone", "one", "other"),
+    [
+        (None, "{day} 12:00-13:00 UTC", "{day} 12:30-{next} 12:30 UTC"),
+        (
+            "Asia/Tokyo",
+            "{day} 21:00-22:00 JST ({day} 12:00-13:00 UTC)",
+            "{day} 21:30-{next} 21:30 JST ({day} 12:30-{next} 12:30 UTC)",
+        ),
+    ],
+)
+def test_a_double_booking_says_both_times_in_the_zone_of_its_agent_and_in_utc(
+    zone: str | None, one: str, other: str
+) -> None:
+    long = seen(NOON + 30 * MINUTE, timedelta(days=1), event="b")
+    context = Context(now=NOON, allow=frozenset(), can=frozenset(), compare=(), mapped=frozenset())
+    found = groups.double_booked(ANN, long, seen(event="a"), context, zone=zone)
+    said = f"Two appointments overlap: {one} and {other}."
+    assert found.why == said.format(day=NOON.date(), next=NOON.date() + timedelta(days=1))
 
 
 @pytest.mark.parametrize(
