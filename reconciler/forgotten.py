@@ -22,8 +22,11 @@ KEPT: Final = frozenset({"start", "end", "all_day", "agent", "status"})
 WITHHELD: Final = "withheld: somebody it is about asked to be forgotten"
 """What is said where there was more."""
 
-_BETWEEN: Final = re.compile(r"[\s<>()\[\]{},;:|\"'/\\]+")
-"""What stands around addresses in text; cut there, a text of any length is looked through once."""
+_BETWEEN: Final = re.compile(r"[\s<>()\[\],;:\"\\]+")
+"""What stands around addresses in text and in none; cut there, a text of any length is looked through once."""
+
+_ALSO: Final = re.compile(r"[{}|'/]+")
+"""What stands around addresses, too, and in some: o'brien@client.example."""
 
 _FOREIGN: Final = re.compile(r"[^\w.+@-]+")
 """What few addresses have in them, and some texts around them: other quotes, stars, dashes, stops of other scripts."""
@@ -58,8 +61,8 @@ class Forgotten:
         """Tell whether a text has such an address in it."""
         if not self.marks or not isinstance(text, str) or "@" not in text:
             return False
-        words = (word.strip(".?!") for word in _BETWEEN.split(text) if "@" in word)
-        return any(self.has(word) or any(map(self.has, _cores(word))) for word in words)
+        words = (word.strip(".?!{}|'/") for word in _BETWEEN.split(text) if "@" in word)
+        return self.has(text) or any(self.has(one) for word in words for one in (word, *_cores(word)))
 
     def is_event(self, event: Event) -> bool:
         """Tell whether an event is about somebody who asked to be forgotten: a guest, its organizer, or named in it."""
@@ -79,8 +82,9 @@ class Forgotten:
 
 def _cores(word: str) -> Iterator[str]:
     """Yield what may be an address in a word that has more around it."""
-    parts = _FOREIGN.split(unicodedata.normalize("NFC", word))
-    yield from (part.strip(".-+") for part in parts if "@" in part and part != word)
+    for cut in (_ALSO, _FOREIGN):
+        parts = cut.split(unicodedata.normalize("NFC", word))
+        yield from (part.strip(".-+?!") for part in parts if "@" in part and part != word)
 
 
 def _words(fields: Fields) -> Iterator[str]:

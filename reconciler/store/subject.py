@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -44,12 +45,13 @@ _HELD: Final = 1000
 
 
 class Person:
-    """A person as texts name them: by addresses, whatever their case and composition, and by names."""
+    """A person as texts name them: by addresses, whatever their case, composition and script, and by names."""
 
     def __init__(self, addresses: Iterable[str], names: Iterable[str] = ()) -> None:
-        self.addresses = frozenset(map(spelled, addresses))
+        forms = {form for address in addresses for form in _forms(address)}
+        self.addresses = frozenset(map(spelled, forms))
         self.names = tuple(dict.fromkeys(_composed(name).strip() for name in names if name.strip()))
-        words = [rf"(?<![\w.+-]){re.escape(address)}(?![\w-]|\.\w)" for address in sorted(self.addresses)]
+        words = [rf"(?<![\w.+-]){re.escape(address)}(?![\w-]|\.\w)" for address in sorted(self.addresses | forms)]
         words += [rf"(?<!\w){_spaced(name)}(?!\w)" for name in self.names]
         self._pattern = re.compile("|".join(words), re.IGNORECASE)
         self._hints = (*self.addresses, *(name.split()[0].casefold() for name in self.names))
@@ -80,6 +82,18 @@ class Person:
 
     def _is(self, value: object) -> bool:
         return isinstance(value, str) and spelled(value) in self.addresses
+
+
+def _forms(address: str) -> Iterator[str]:
+    """Yield an address as it may stand somewhere: its domain in its own script, or as ASCII has it."""
+    composed = _composed(address.strip())
+    yield composed
+    local, _, domain = composed.rpartition("@")
+    with suppress(UnicodeError):  # what no name server would know has one form
+        if domain.isascii():
+            yield f"{local}@{domain.lower().encode().decode('idna')}"
+        else:
+            yield f"{local}@{domain.encode('idna').decode()}"
 
 
 def _composed(text: str) -> str:

@@ -79,6 +79,39 @@ def test_nobody_else_is(other: object) -> None:
     assert not FORGOTTEN.is_named_in(f"call {other}")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "o'brien@mail.example",
+        "50%off@mail.example",
+        "a_b@mail.example",
+        "a/b|c{d}@mail.example",
+        "jane+tag@mail.example",
+        "stra\u00dfe@mail.example",
+        "jane@b\u00fccher.example",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "to {}, now", "'{}'", '"{}"', "mailto:{}", "({}):", "[{}]", "{}."])
+def test_whatever_an_address_may_have_in_it_it_is_known_in_records_and_taken_out_of_sentences(
+    address: str, around: str
+) -> None:
+    known, person = Forgotten(frozenset({mark_of(address, SALT)}), SALT), Person([address])
+    for text in (around.format(address), around.format(address.upper())):
+        assert known.is_record(Record(id="1", fields={"contact": (text,)}, version="1"))
+        assert person.out_of(text) == around.format(GONE)
+    for other in (f"x{address}", f"{address}.au", address.replace("@", "+more@")):
+        assert not known.is_named_in(around.format(other))
+        assert not person.is_in(around.format(other))
+
+
+def test_a_domain_is_known_in_its_own_script_and_as_ascii_has_it() -> None:
+    ours, ascii_ = "jane@b\u00fccher.example", "jane@xn--bcher-kva.example"
+    for person in (Person([ours]), Person([ascii_])):
+        assert person.addresses == {ours, ascii_}
+        assert person.out_of(f"to {ours} or {ascii_.upper()}") == f"to {GONE} or {GONE}"
+    assert Person(["jane@xn--0.example"]).addresses == {"jane@xn--0.example"}, "what is no such name is as it is"
+
+
 def test_another_jobs_key_does_not_know_them() -> None:
     assert not Forgotten(FORGOTTEN.marks, b"t" * 32).has(JANE)
 
