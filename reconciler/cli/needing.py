@@ -25,6 +25,7 @@ from reconciler.kubernetes.names import key
 if TYPE_CHECKING:
     from reconciler.config import Job, Secret
     from reconciler.config.secret import Reference
+    from reconciler.model import Calendar
 
 POSTGRESQL: Final = 5432
 MYSQL: Final = 3306
@@ -72,10 +73,17 @@ def held(job: Job, kind: str) -> tuple[Held, ...]:
 def _references(job: Job) -> Iterator[Reference]:
     """Yield where secrets are kept, those included that an agents file names."""
     yield from secrets(job)
-    for source in job.sources:
-        if isinstance(source, Ics) and source.agents is not None and not source.agents.query:
-            known = directory(job.model_copy(update={"sources": (source,)}), None)
-            yield from feeds(job, known.calendars)
+    yield from feeds(job, _listed(job))
+
+
+def _listed(job: Job) -> tuple[Calendar, ...]:
+    """Return the calendars whose addresses stand in an agents file; what a query says is not known here."""
+    feeding = tuple(
+        source
+        for source in job.sources
+        if isinstance(source, Ics) and source.agents is not None and not source.agents.query
+    )
+    return tuple(directory(job.model_copy(update={"sources": feeding}), None).calendars) if feeding else ()
 
 
 def _is_handed(one: Reference) -> bool:
@@ -136,10 +144,11 @@ def _calendars(job: Job) -> Iterator[Reach]:
 
 
 def _ports(job: Job) -> tuple[int, ...]:
-    """Return the port that tokens and feeds are asked for at, and those that addresses in the job file name."""
+    """Return the port that tokens and feeds are asked for at, and those that addresses in the job's files name."""
     urls = (source.url.literal if source.url else "" for source in job.sources if isinstance(source, Ics))
     ends = (source.endpoint for source in job.sources if not isinstance(source, Ics))
-    return tuple(sorted({HTTPS, *(port for url in (*urls, *ends) if (port := urlsplit(url).port))}))
+    listed = (one.location for one in _listed(job) if "://" in one.location)
+    return tuple(sorted({HTTPS, *(port for url in (*urls, *ends, *listed) if (port := urlsplit(url).port))}))
 
 
 def _local(source: Ics) -> bool:

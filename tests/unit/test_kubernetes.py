@@ -735,10 +735,14 @@ def test_what_a_config_map_has_room_for_is_counted_in_bytes(make: Make, tmp_path
     assert (code, "a ConfigMap takes 1,000,000" in said) == (2, True)
 
 
-def test_ports_that_addresses_in_a_job_file_name_are_open(make: Make) -> None:
-    _, made, _ = make(ICS.replace("env:FEED", "https://feeds.example:8443/ann.ics"), RUN)
-    [rule] = dict(policies(made))["acme-run-to-calendars"]["egress"]
-    assert [port["port"] for port in rule["ports"]] == [443, 8443]
+def test_ports_that_addresses_in_a_jobs_files_name_are_open(make: Make, tmp_path: Path) -> None:
+    feed = "https://feeds.example:8443/ann.ics"
+    (tmp_path / "jobs/agents.csv").write_text(f"agent,calendar\nann@acme.example,{feed}\nbob@acme.example,env:BOB\n")
+    listed = ICS.replace('agent = "ann@acme.example"\nurl = "env:FEED"', 'agents = { file = "agents.csv" }')
+    for job in (ICS.replace("env:FEED", feed), listed):
+        _, made, _ = make(job, RUN)
+        [rule] = dict(policies(made))["acme-run-to-calendars"]["egress"]
+        assert [port["port"] for port in rule["ports"]] == [443, 8443]
 
 
 def test_what_is_generated_can_be_had_as_json(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
