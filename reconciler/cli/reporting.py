@@ -79,7 +79,9 @@ def _told(call: Call, named: Named, desk: Desk, asked: Asked) -> int:
 
 def _check(asked: Asked) -> None:
     """Raise UsageError for words that don't go together."""
+    paths = asked.files.values()
     problems = (
+        (len({*paths}) < len(paths), "one file can't be two faces of a report", "name another file for each"),
         ((asked.urgent or asked.again) and not asked.send, "--urgent and --again say how to send", "add --send"),
         (asked.run and (asked.since or asked.until), "--run is a period of its own", "leave out --since and --until"),
         (

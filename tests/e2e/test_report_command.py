@@ -146,6 +146,7 @@ def test_the_report_of_one_run_tells_of_that_run(box: Path, capsys: pytest.Captu
         (("--send",), "names nobody to tell"),
         (("--html", "nowhere/report.html"), "--html: report.html can't be written"),
         (("--csv", "."), "--csv: "),
+        (("--csv", "report.csv", "--xlsx", "./report.csv"), "name another file for each"),
         (("elsewhere",), "elsewhere"),
     ],
 )
