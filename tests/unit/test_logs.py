@@ -201,6 +201,7 @@ class Client:
         (b"jo@home.example", "(bytes)"),
         ({"name": "jo@home.example"}, "(dict)"),
         ([Client("jo@home.example"), "fine"], ["(Client)", "fine"]),
+        (["x"] * 1000, ["x"] * 300),
         (KeyError("jo@home.example"), "(KeyError)"),
         (NOW, "2026-11-22T09:00:00Z"),
         (float("nan"), "nan"),
@@ -236,10 +237,11 @@ def test_no_line_holds_a_secret_that_was_read(capsys: pytest.CaptureFixture[str]
         "postgresql://reader:hunter",
     ):
         write(value=value, values=[value], event_=value)
+        write(values=[value])
     said = capsys.readouterr().err
     for secret in ("hunter%202", "hunter 2", "MIIEvQ", "s3cr3t"):
         assert secret not in said
-    assert said.count("(secret)") == 12
+    assert said.count("(secret)") == 16
 
 
 def test_what_a_file_of_credentials_says_in_the_open_is_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
@@ -392,17 +394,34 @@ class Worked:
 def test_other_packages_lose_their_values(lines: Lines) -> None:
     logs.configure(Common(), lambda: NOW)
     logging.getLogger("urllib3").warning("Retrying %s", "https://secret.example/jo@home.example")
-    logging.getLogger("urllib3").warning("mailed jo@home.example")
+    logging.getLogger("urllib3").warning("mailed Jane Doe of Wren Street")
     logging.getLogger("urllib3").warning("jo@home.example: %s", 1)
     logging.getLogger("urllib3").info("nobody sees this")
+    logging.captureWarnings(capture=False)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        logging.captureWarnings(capture=True)
+        logs.configure(Common(), lambda: NOW)
         warnings.warn("jo@home.example", stacklevel=1)
+        logging.captureWarnings(capture=False)
     first, second, fourth, third = lines()
     assert (first["says"], second["says"], fourth["says"]) == ("Retrying %s", None, None)
     assert first["package"] == "urllib3"
     assert (third["package"], third["says"]) == ("py.warnings", None)
+
+
+@pytest.mark.parametrize("package", ["", "urllib3"])
+def test_whoever_else_would_write_what_packages_warn_of_is_told_nothing(package: str, lines: Lines) -> None:
+    logger, heard = logging.getLogger(package), io.StringIO()
+    before = (list(logger.handlers), logger.propagate)
+    logger.addHandler(logging.StreamHandler(heard))
+    logger.propagate = not package
+    try:
+        logs.configure(Common(), lambda: NOW)
+        logging.getLogger("urllib3").warning("Retrying %s", "https://secret.example/jo@home.example")
+    finally:
+        logger.handlers, logger.propagate = before
+    assert heard.getvalue() == ""
+    assert [line["says"] for line in lines()] == ["Retrying %s"]
 
 
 @pytest.mark.parametrize("package", ["google", "msal", "urllib3.connectionpool", "sqlalchemy.engine", "mine"])
