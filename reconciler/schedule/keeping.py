@@ -6,14 +6,13 @@ when the next one comes, it is missed.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from reconciler.schedule.times import SLOT_LIMIT, following, latest
+from reconciler.schedule.times import SLOT_LIMIT, first, latest, passed
 
 if TYPE_CHECKING:
     from reconciler.schedule.crontab import Entry
@@ -50,12 +49,12 @@ def kept(entry: Entry, now: datetime, zone: ZoneInfo, noted: Noted | None, grace
 
     Nothing can be late or missed before the first start that was noted.
     """
-    coming = tuple(islice(following(entry, now + timedelta(seconds=1), zone), NEXT))
+    coming = first(entry, now + timedelta(seconds=1), zone, NEXT)
     last = latest([entry], now, zone)
     if noted is None or noted.first is None or last is None:
         return Kept(coming=coming, last=last)
-    since, passed = _passed(entry, now, zone, noted.first)
-    missed = [slot for slot in passed if slot != last and slot not in noted.done and now - slot > grace]
+    since, found = _passed(entry, now, zone, noted.first)
+    missed = [slot for slot in found if slot != last and slot not in noted.done and now - slot > grace]
     return Kept(
         coming=coming,
         last=last,
@@ -66,12 +65,12 @@ def kept(entry: Entry, now: datetime, zone: ZoneInfo, noted: Noted | None, grace
     )
 
 
-def _passed(entry: Entry, now: datetime, zone: ZoneInfo, first: datetime) -> tuple[datetime, list[datetime]]:
+def _passed(entry: Entry, now: datetime, zone: ZoneInfo, begun: datetime) -> tuple[datetime, Sequence[datetime]]:
     """Return the slots that have passed, and since when they are looked at."""
-    since, found = now, list[datetime]()
+    since, found = now, tuple[datetime, ...]()
     for back in LOOK_BACK:
-        since = max(now - back, first)
-        found = list(islice(takewhile(lambda slot: slot <= now, following(entry, since, zone)), SLOT_LIMIT + 1))
+        since = max(now - back, begun)
+        found = passed(entry, since, now, zone, SLOT_LIMIT + 1)
         if len(found) <= SLOT_LIMIT:
             break
     return since, found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.schedule import Entry, coming, following, latest, machine_zone
+from reconciler.schedule import Entry, coming, following, latest, machine_zone, times
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -153,6 +154,29 @@ def test_a_line_goes_by_its_own_zone_and_else_by_the_machines() -> None:
     assert latest([line("0 9 * * *", "America/Chicago")], now, ZULU) == datetime(2026, 11, 22, 15, 0, tzinfo=UTC)
     assert latest([line("0 9 * * *")], now, ZoneInfo("Asia/Tokyo")) == datetime(2026, 11, 22, 0, 0, tzinfo=UTC)
     assert latest([], now, ZULU) is None
+
+
+def test_lines_that_share_their_times_are_asked_about_once_and_zones_are_kept_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    days = times._days
+
+    def counted(expression: str, start: datetime, *, back: bool) -> Iterator[datetime]:
+        asked.append(expression)
+        return days(expression, start, back=back)
+
+    monkeypatch.setattr(times, "_days", counted)
+    now = datetime(2031, 5, 6, 7, 8, tzinfo=UTC)
+    lines = [Entry(number, "7 */4 * * *", ()) for number in range(100)]
+    here, there = ({times.first(each, now, zone, 2) for each in lines} for zone in (ZULU, CHICAGO))
+    assert (len(here), len(there), len(asked)) == (1, 1, 2)
+    assert here.isdisjoint(there)
+    assert {times.passed(each, now - 9 * HOUR, now, ZULU, 9) for each in lines} == {
+        tuple(between("7 */4 * * *", ZULU, now - 9 * HOUR, now))
+    }
+    assert times.slots(lines, now, ZULU) == between("7 */4 * * *", ZULU, now, now + 8 * 24 * HOUR + 4 * HOUR)
+    assert len(asked) < 10
 
 
 def test_the_machines_zone_is_what_it_says_it_is(tmp_path: Path) -> None:
