@@ -228,6 +228,17 @@ def test_slots_that_nobody_served_are_counted_and_the_next_one_is_named(tmp_path
     assert ANN not in run.file.read_text()
 
 
+def test_a_slot_is_not_missed_while_a_start_may_wait_for_its_turn(tmp_path: Path) -> None:
+    run = Measured(World(tmp_path))
+    (tmp_path / "crontab").write_text("CRON_TZ=UTC\n*/5 * * * * reconcile run acme --scheduled --quiet\n")
+    assert run("run", "--scheduled") == 0
+    run.world.now += timedelta(hours=1)
+    run.world.section = 'jitter = "9m"'
+    assert run() == 0
+    missed = run.read()['reconcile_missed_slots{command="run",job_name="acme"}']
+    assert missed == 8, "from 17:05 to 17:40: ten minutes and nine have not passed since the others"
+
+
 # ---- reports --------------------------------------------------------------------------------------------------------
 
 

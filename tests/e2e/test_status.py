@@ -79,6 +79,10 @@ def test_a_slot_that_nobody_served_is_late(world: World, status: Status, capsys:
     late = {"command": "run", "late": "2026-11-22T17:10:00Z", "missed": 1, "first_missed": "2026-11-22T17:05:00Z"}
     assert status()["late"] == [late]
     assert status()["runs"][0]["slot"] == "2026-11-22T17:00:00Z"
+    world.section = 'jitter = "5m"'
+    assert status()["late"] == [{**late, "late": None}], "it may be waiting for its turn"
+    world.section = 'jitter = "6m"'
+    assert status()["late"] == []
 
 
 def test_a_start_of_which_no_run_came_is_shown_until_one_begins(world: World, status: Status) -> None:

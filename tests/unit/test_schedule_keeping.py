@@ -53,6 +53,17 @@ def test_nothing_is_late_or_missed_before_anything_was_noted() -> None:
     assert stands(set(), first=at(-10) - DAY, now=NOW, expression="0 12 * * *").is_late
 
 
+def test_a_slot_whose_grace_has_not_passed_is_not_missed_though_the_next_has_come() -> None:
+    noted = Noted(done={at(-60)}, first=at(-60))
+
+    def missed(grace: timedelta) -> int:
+        return kept(Entry(1, "*/5 * * * *", ()), NOW, UTC_ZONE, noted, grace).missed
+
+    assert missed(GRACE) == 11, "from 16:05 to 16:55; that of 17:00 is the last"
+    assert missed(GRACE + 13 * MINUTE) == 9, "those of 16:50 and 16:55 may be waiting for their turn still"
+    assert missed(GRACE + 14 * MINUTE) == 8, "and that of 16:45 has one minute more"
+
+
 def test_what_nobody_notes_is_neither_late_nor_missed() -> None:
     found = kept(Entry(1, "*/5 * * * *", ()), NOW, UTC_ZONE, None)
     assert (found.last, found.is_late, found.missed, found.since) == (at(0), False, 0, None)
