@@ -46,9 +46,8 @@ class FailedStart:
 
 
 def open_findings(connection: Connection, state: State) -> dict[str, int]:
-    """Return how many findings of each severity the last run left open, those apart that people accepted."""
-    is_open = (findings.c.job == state.job) & findings.c.resolved_at.is_(None) & findings.c.accepted_sides.is_(None)
-    counted = select(findings.c.severity, func.count()).where(is_open).group_by(findings.c.severity)
+    """Return how many findings of each severity wait for somebody: what is put right or accepted waits for nobody."""
+    counted = select(findings.c.severity, func.count()).where(standing(state)).group_by(findings.c.severity)
     return {row[0]: row[1] for row in connection.execute(counted)}
 
 

@@ -274,6 +274,9 @@ def test_five_minutes_work_as_written(tmp_path: Path, capsys: pytest.CaptureFixt
     mine = (tmp_path / "jobs/mine.toml").read_text()
     (tmp_path / "jobs/mine.toml").write_text(mine.replace("allow = []", 'allow = ["create", "update", "cancel"]'))
     assert call(tmp_path, "run", "mine") == 0
+    capsys.readouterr()
+    assert call(tmp_path, "status", "mine") == 0
+    assert "; 1 open finding (1 high)" in capsys.readouterr().out.splitlines()[0]
     with closing(sqlite3.connect(tmp_path / "crm.db")) as crm:
         assert crm.execute("SELECT count(*) FROM appointments").fetchone()[0] > 10
     assert call(tmp_path, "explain", "1", "--job", "mine") == 0
