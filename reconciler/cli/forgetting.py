@@ -106,7 +106,11 @@ def _forgotten(state: State, person: Person, terms: Terms, files: Searched, paus
         crm = forgetting.crm_of(state)
         is_held = stack.enter_context(run_lock(state.engine, crm)) if crm else _never_lost
         is_rest = forgetting.is_asked(state, person)
-        counts = forgetting.forget(state, person, terms, is_held, pause)
+        try:
+            counts = forgetting.forget(state, person, terms, is_held, pause)
+        except KeyboardInterrupt:
+            screen.say("Stopped before all was forgotten; no run does the rest: the same command does, typed again.")
+            raise
         stayed = tuple(map(str, folders.remove(files)))
         room = erasing.rewrite(state.engine)
         return Done(counts=counts, is_rest=is_rest, files=files, stayed=stayed, room=room)

@@ -45,7 +45,9 @@ def test_wherever_it_ends_it_goes_on_when_asked_again_and_runs_between_plan_noth
         assert planned(world.run()) == []
         world.now += LATER
     assert calls > 2
-    assert "It was asked for before" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "the same command does, typed again" in said.err
+    assert "It was asked for before" in said.out
     assert traces(world, "Canary") == []
     assert planned(world.run(full=True)) == []
     assert (traces(world, "Canary"), world.rows()) == ([], before)
