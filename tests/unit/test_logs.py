@@ -346,6 +346,8 @@ def test_the_page_names_every_field_and_no_other(lines: Lines) -> None:
         with pytest.raises(type(error)):
             command(call(), error)
     said = lines()
+    asked = {name for one in said for name in one if name.startswith("attempts_")}
+    assert asked == {"attempts_google"}, "a provider's project may be called as its owner is"
     [of_runs, of_calendars] = [
         names for head, names in tables().items() if head.startswith(("Those of", "Of the event"))
     ]
