@@ -5,6 +5,7 @@ Pure. SAFE is never said of what was not seen, was refused, or waits for a perso
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.model import Severity
@@ -36,12 +37,19 @@ def mood_of(facts: Facts) -> Mood:
     return Mood.NEEDS_YOU if facts.critical or any(facts.tally.counts[one] for one in waiting) else Mood.SAFE
 
 
+CLAUSES: Final = 3
+"""Clauses of a headline after which only what can't be left out comes: it is read on a phone."""
+
+
 # ---- the headline ---------------------------------------------------------------------------------------------------
 
 
 def headline(facts: Facts) -> str:
     """Say in one line how the job stands; its mood and its name stand before that."""
-    said = "; ".join([*_alarms(facts), *_asks(facts)] or [_well(facts)])
+    first = [*_alarms(facts), *_asks(facts)]
+    rest = islice(_besides(facts), max(CLAUSES - len(first), 0))  # more than that stands in figures
+    fixed = [f"{facts.fixed:,} fixed"] if facts.fixed else []
+    said = "; ".join([*first, *rest, *fixed] or [_well(facts)])
     if facts.recorded.is_past:  # of what came since, nothing is said
         said = f"as of {_short(facts.recorded.until, zone_of(facts.look.zone))}: {said}"
     return said[:1].upper() + said[1:]
@@ -66,13 +74,18 @@ def _alarms(facts: Facts) -> Iterator[str]:
 
 
 def _asks(facts: Facts) -> Iterator[str]:
-    """Yield what is open, the most urgent first, and what was fixed."""
+    """Yield what can't wait, and what waits for a person."""
     counts, new = facts.tally.counts, facts.tally.new
     if facts.critical:
         yield f"{facts.critical:,} critical"
     if needs := counts[Standing.NEEDS_YOU]:
         verb = "needs" if needs == 1 else "need"
         yield f"{plural(needs, 'finding')} {verb} you ({new[Standing.NEEDS_YOU] or 'none'} new)"
+
+
+def _besides(facts: Facts) -> Iterator[str]:
+    """Yield what else is open, the most urgent first."""
+    counts = facts.tally.counts
     words = (
         (Standing.FAILED, "could not be written"),
         (Standing.DEFERRED, "put off to the next run"),
@@ -80,8 +93,6 @@ def _asks(facts: Facts) -> Iterator[str]:
         (Standing.HELD, "held back"),
     )
     yield from (f"{counts[standing]:,} {said}" for standing, said in words if counts[standing])
-    if facts.fixed:
-        yield f"{facts.fixed:,} fixed"
 
 
 def _well(facts: Facts) -> str:

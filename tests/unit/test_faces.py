@@ -632,3 +632,14 @@ def test_what_follows_is_told_with_its_purpose() -> None:
 
 def test_instants_of_a_message_are_in_utc() -> None:
     assert chat.plain(sample_report(since=datetime(2026, 11, 22, tzinfo=UTC)))["since"] == "2026-11-22T00:00:00Z"
+
+
+def test_a_mail_names_a_few_of_many_that_were_not_seen_and_counts_the_rest() -> None:
+    sample = sample_report()
+    mail = mail_page(replace(sample, unseen=sample.unseen * 6))
+    assert mail.count("dee@acme.example</b>") == 3
+    assert "7 more: reconcile status acme lists them" in mail
+    mail = mail_page(
+        replace(sample, unseen=sample.unseen * 6, unseen_more="90 more: reconcile status lists every calendar")
+    )
+    assert "7 more, and 90 more: reconcile status lists every calendar" in mail

@@ -114,6 +114,18 @@ def test_the_headline_says_what_matters_most(found: Report, mood: Mood, says: st
     assert says in found.headline
 
 
+def test_a_headline_is_short_enough_for_a_phone_and_keeps_what_matters_most() -> None:
+    every = (Outcome.FAILED, Outcome.DEFERRED, Outcome.PLANNED, Outcome.HELD, Outcome.DONE)
+    found = [tracked(f"b{number}", outcome) for number, outcome in enumerate(every)]
+    said = report(person("a1", severity=Severity.CRITICAL), *found, calendars=(SEEN, BLIND)).headline
+    assert said == (
+        "1 of 2 calendars not seen, what they hold is left alone; 1 critical; 1 finding needs you (1 new); 1 fixed"
+    )
+    assert report(*found).headline == (
+        "1 could not be written; 1 put off to the next run; 1 to be written by the next run; 1 fixed"
+    )
+
+
 def test_no_report_says_safe_of_a_job_that_stopped_running() -> None:
     late = MADE_AT + timedelta(days=2)
     found = report(made_at=late)
