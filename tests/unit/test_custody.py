@@ -149,7 +149,17 @@ def test_a_folder_that_is_mounted_to_be_read_alone_is_changed_by_nobody(
 
 def test_what_is_not_there_is_no_exposure(tmp_path: Path) -> None:
     for path in (tmp_path / "no", tmp_path / ("x" * 400), tmp_path / "a\0b"):
-        assert custody.of_secret(path) is None
+        assert (custody.of_secret(path), custody.of_settings(path), custody.of_data(path)) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "fine"), [(0o600, True), (0o700, True), (0o640, False), (0o602, False), (0o644, False)]
+)
+def test_what_the_program_keeps_is_for_its_owner_alone(tmp_path: Path, mode: int, *, fine: bool) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    path.chmod(mode)
+    assert (custody.of_data(path) is None) is fine
 
 
 # ---- a job ----------------------------------------------------------------------------------------------------------
