@@ -254,7 +254,8 @@ def _spiked(value: Any, say: Say) -> Any:
         case tuple():
             return tuple(_spiked(each, say) for each in value)
         case _ if is_dataclass(value) and not isinstance(value, type):
-            kept = {each.name for each in fields_of(value)} - _OURS.get(type(value), frozenset())
+            ours = _OURS.get(type(value), frozenset())
+            kept = [each.name for each in fields_of(value) if each.name not in ours]  # what is said has an order
             return replace(value, **{name: _spiked(getattr(value, name), say) for name in kept})
         case _:
             return value
