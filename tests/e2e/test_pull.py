@@ -25,6 +25,7 @@ from reconciler.cli.world import World as Outside
 from reconciler.errors import StateError, UsageError
 from reconciler.model import Agent, Calendar, Kind
 from reconciler.pulling import WHOLE, Pulled, Shard, pull
+from reconciler.setup import Setup
 from reconciler.store import mirror as rows
 from reconciler.store import state
 from reconciler.store.database import run_lock
@@ -325,13 +326,14 @@ def test_parts_that_begin_at_once_on_a_new_state_miss_no_calendar_and_read_none_
     world.setup(dry_run=True).state.engine.dispose()
     begun = threading.Barrier(4, timeout=60)
 
-    def read(part: Shard) -> list[str]:
-        with world.setup(dry_run=True) as setup:
+    def read(setup: Setup, part: Shard) -> list[str]:
+        with setup:
             begun.wait()
             return [each.agent for each in pull(setup, part).calendars]
 
     with ThreadPoolExecutor(4) as at_once:
-        seen = [*at_once.map(read, [*PARTS, *PARTS])]  # each part twice: a pod that was thought dead
+        setups = [world.setup(dry_run=True) for _ in range(4)]
+        seen = [*at_once.map(read, setups, [*PARTS, *PARTS])]  # each part twice: a pod that was thought dead
     assert sorted(name for part in seen for name in part) == sorted(OFFICE * 2)
     assert len(kept(world, calendars)["calendars"]) == len(OFFICE)
     assert world.run().counts["unobserved"] == 0
