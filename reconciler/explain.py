@@ -92,7 +92,7 @@ def _told(store: State, key: str, one: Judged, bench: Bench) -> Explanation:
     seen, record = pair.seen, pair.record
     crm_id = record.id if record else pair.link.crm_id if pair.link else None
     name, verdict, group = key_of(pair), _verdict(one, rules), shift_of(pair, bench.groups)
-    with store.begin() as connection:
+    with store.reading() as connection:
         history = journal.history(connection, store, name, crm_id)
         left = overview.waiting(connection, store)
         hold = holds.of(connection, store, [name]).get(name)
