@@ -133,7 +133,7 @@ class Quota:
                 if number == ATTEMPTS or (scope is Scope.WRITE and not isinstance(error, ThrottledError)):
                     raise
                 left = patience()
-                if number == 1 and left <= 0 and scope is not Scope.WRITE:
+                if number == 1 and left <= 0:
                     raise PostponedError(TIME_IS_UP) from error
                 self._rest(error, pause, left)
             except BaseException as error:
