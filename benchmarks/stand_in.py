@@ -150,8 +150,9 @@ class StandIn:
 def stand_in(folder: Path, calendars: int, each: int, script: str = "stand_in.py", *words: str) -> Iterator[StandIn]:
     """Serve while the block lasts: with `words` before all else, as another script does."""
     command = [sys.executable, str(HERE / script), *words, str(folder), str(calendars), str(each)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=HERE.parent, **pipes) as process:  # type: ignore[call-overload]  # noqa: S603
+    with subprocess.Popen(  # noqa: S603  # our own words
+        command, cwd=HERE.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         if process.stdout is None or not process.stdout.readline():
             raise RuntimeError("the stand-in did not start")
         try:
